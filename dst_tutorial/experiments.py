@@ -1,0 +1,162 @@
+"""The runs behind every recorded number.
+
+An experiment is a list of recipes x seeds. Its result file in `figures/results/` holds one entry a finished run:
+config, seed, the history and the run's provenance. Starting it again repeats no finished run, and goes on with an
+unfinished one from its last epoch.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from .data import Dataset, load_mnist
+from .measures import Masks, PackedMask, exploration_rate
+from .paths import data_folder, results_folder
+from .provenance import provenance
+from .recipes import find_recipe, train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    name: str
+    about: str
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    sparsity: float
+    masks_of: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
+
+    def configs(self) -> Iterator[dict]:
+        """One config a run: everything that determines its result but the versions and the machine."""
+        for seed in self.seeds:
+            for name in self.recipes:
+                recipe = find_recipe(name)
+                yield {
+                    "recipe": {k: v for k, v in asdict(recipe).items() if k != "about"},
+                    "seed": seed,
+                    "epochs": self.epochs,
+                    "sparsity": self.sparsity if recipe.sparsify is not None else 0.0,
+                }
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "slides",
+            "the slides' results table: dense, Dense+Mask with DST, and the control without any topology update",
+            recipes=("dense", "slides", "slides-static"),
+            seeds=(42, 43, 44),
+            epochs=10,
+            sparsity=0.95,
+            masks_of=("slides", 42),
+        ),
+    )
+}
+
+
+def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, progress: bool = True) -> Path:
+    """Do the runs that the result file lacks, keep each as it finishes, and return the file.
+
+    `workers` processes of one thread each; with 1, in this process on all its threads. ValueError on the shipped
+    sample: a recorded number stands for all of MNIST.
+    """
+    folder = folder or results_folder()
+    file = folder / f"{experiment.name}.json"
+    data = load_mnist()
+    if data.is_sample:
+        raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
+    configs = list(experiment.configs())
+    kept = {_key(r["config"]): r for r in load_results(experiment.name, folder)["runs"]} if file.exists() else {}
+    todo = [config for config in configs if _key(config) not in kept]
+    log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
+
+    finished = Parallel(n_jobs=workers, return_as="generator_unordered")(
+        delayed(_one_run)(config, experiment.masks_of, folder / f"{experiment.name}_masks.npz", workers > 1)
+        for config in todo
+    )
+    for result in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
+        kept[_key(result["config"])] = result
+        runs = [kept[_key(config)] for config in configs if _key(config) in kept]
+        about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
+        _write(file, json.dumps({**about, "runs": runs}, indent=1).encode())
+    return file
+
+
+def load_results(name: str, folder: Path | None = None) -> dict:
+    """The result file of an experiment. FileNotFoundError says how to make it."""
+    file = (folder or results_folder()) / f"{name}.json"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist; make it with `python -m dst_tutorial sweep {name}`")
+    return json.loads(file.read_text())
+
+
+def load_masks(name: str, folder: Path | None = None) -> dict[int, Masks]:
+    """The recorded masks of an experiment's chosen run: by epoch (0: at the start), one entry a change."""
+    masks: dict[int, Masks] = {}
+    with np.load((folder or results_folder()) / f"{name}_masks.npz") as file:
+        for key in file.files:
+            epoch, layer, shape = key.split("|")
+            masks.setdefault(int(epoch), {})[layer] = PackedMask(file[key], tuple(map(int, shape.split("x"))))
+    return masks
+
+
+def _one_run(config: dict, masks_of: tuple | None, masks_file: Path, one_thread: bool) -> dict:
+    if one_thread:
+        torch.set_num_threads(1)
+    name, key = config["recipe"]["name"], _key(config)
+    checkpoint = data_folder() / "checkpoints" / f"{name}-{config['seed']}-{key}.safetensors"
+    data: Dataset = load_mnist()
+    done = train(
+        name,
+        data,
+        epochs=config["epochs"],
+        sparsity=config["sparsity"],
+        seed=config["seed"],
+        progress=False,
+        checkpoint=checkpoint,
+    )
+    if done.history.interrupted:
+        raise KeyboardInterrupt
+    snapshots = done.history.snapshots
+    if masks_of == (name, config["seed"]):
+        arrays = {
+            f"{s.epoch}|{layer}|{'x'.join(map(str, mask.shape))}": mask.bits
+            for s in snapshots
+            for layer, mask in s.masks.items()
+        }
+        masks_file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(masks_file, **arrays)
+    result = {
+        "config": config,
+        "summary": done.summary(),
+        "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
+        "epochs": [asdict(epoch) for epoch in done.history.epochs],
+        "provenance": provenance(),
+    }
+    checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def _key(config: dict) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}-", delete=False) as part:
+        part.write(content)
+    os.replace(part.name, file)

@@ -1,0 +1,121 @@
+"""Simulated sparsity (Dense+Mask): a dense weight and a boolean mask, multiplied in every forward pass.
+
+This is how most papers "do" sparse training. It is easy and exact, and it saves nothing: every weight is stored,
+multiplied and given a gradient (a zero) and optimiser state, and the mask comes on top.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _Masked:
+    """What both masked layers share, beside `weight`: the mask, and the protocol of `topology.py`."""
+
+    mask: Tensor  # bool, the shape of `weight`; True = active
+
+    def _add_mask(self, mask: Tensor | None) -> None:
+        if mask is None:
+            mask = torch.ones_like(self.weight, dtype=torch.bool)
+        if mask.shape != self.weight.shape:
+            raise ValueError(f"the mask has shape {tuple(mask.shape)}, the weight {tuple(self.weight.shape)}")
+        self.register_buffer("mask", mask.to(self.weight.device, torch.bool, copy=True))
+        self.clear_inactive()
+
+    @property
+    def masked_weight(self) -> Tensor:
+        # The product rule does the rest: d loss / d weight = d loss / d (weight * mask) * mask, zero where inactive.
+        return self.weight * self.mask
+
+    @classmethod
+    def from_dense(cls, layer: nn.Module, mask: Tensor | None = None):
+        """The masked form of a dense layer. It takes over the layer's parameters (no copy is made)."""
+        masked = cls(*cls._shape_of(layer), bias=layer.bias is not None, device="meta", **cls._options_of(layer))
+        masked.weight, masked.bias = layer.weight, layer.bias
+        masked._add_mask(mask)
+        return masked.train(layer.training)
+
+    # --- the protocol of topology.py: positions index the flattened weight -----------------------------------------
+
+    @property
+    def weight_shape(self) -> torch.Size:
+        return self.weight.shape
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        return self.weight
+
+    @property
+    def active_weights(self) -> int:
+        return int(self.mask.sum())
+
+    def active_positions(self) -> Tensor:
+        return self.mask.flatten().nonzero().flatten()
+
+    def active_values(self) -> Tensor:
+        return self.weight.detach().take(self.active_positions())
+
+    @torch.no_grad()
+    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:
+        weight = self.weight.data
+        touched = torch.cat([drop, grow])
+        for tensor in (weight, *moments):  # take / put_ flatten by meaning, whatever the memory layout
+            tensor.put_(touched, torch.zeros_like(touched, dtype=tensor.dtype))
+        weight.put_(grow, values.to(weight))
+        self.mask.put_(drop, torch.zeros_like(drop, dtype=torch.bool))
+        self.mask.put_(grow, torch.ones_like(grow, dtype=torch.bool))
+
+    @torch.no_grad()
+    def clear_inactive(self) -> None:
+        self.weight.data.mul_(self.mask)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, active={self.active_weights:,} of {self.weight.numel():,}"
+
+
+class MaskedLinear(_Masked, nn.Linear):
+    """`nn.Linear` whose weight [out, in] is multiplied by `mask` (bool [out, in], True = active) in every forward.
+
+    Without a mask all weights are active. Inactive weights are stored as exact zeros, and their gradient is exactly
+    zero, so an optimiser with a fresh state cannot move them; after a topology update the momentum left behind could,
+    and `DynamicSparsity.step` clears it away.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, mask=None, device=None, dtype=None):
+        super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
+        self._add_mask(mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.masked_weight, self.bias)
+
+    @staticmethod
+    def _shape_of(layer):
+        return layer.in_features, layer.out_features
+
+    @staticmethod
+    def _options_of(layer):
+        return {}
+
+
+class MaskedConv2d(_Masked, nn.Conv2d):
+    """`nn.Conv2d` whose weight [out, in / groups, kh, kw] is multiplied by `mask`: see MaskedLinear."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
+                 padding_mode="zeros", *, mask=None, device=None, dtype=None):  # fmt: skip
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
+                         padding_mode, device, dtype)  # fmt: skip
+        self._add_mask(mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.masked_weight, self.bias)
+
+    @staticmethod
+    def _shape_of(layer):
+        return layer.in_channels, layer.out_channels, layer.kernel_size
+
+    @staticmethod
+    def _options_of(layer):
+        return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")}
+
+
+MASKED_FORM = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}

@@ -1,0 +1,52 @@
+"""The dense networks of the tutorial, as plain `nn.Sequential`s whose layers have the slides' names."""
+
+from collections import OrderedDict
+from itertools import pairwise
+
+from torch import nn
+
+
+def _fully_connected(widths: list[int], first: int = 1) -> OrderedDict[str, nn.Module]:
+    """fc1, relu, fc2, relu, ..., with no ReLU behind the last."""
+    layers = OrderedDict()
+    for i, (n_in, n_out) in enumerate(pairwise(widths), start=1):
+        layers[f"fc{i}"] = nn.Linear(n_in, n_out)
+        layers[f"relu{i + first - 1}"] = nn.ReLU()
+    layers.popitem()
+    return layers
+
+
+class SlideCNN(nn.Sequential):
+    """The slides' network for MNIST: two convolutions and four linear layers, 1,345,642 parameters.
+
+    Images [N, 1, 28, 28] -> logits [N, 10]. Other widths and image sizes make smaller or larger ones of its shape.
+    """
+
+    def __init__(self, channels=(16, 32), hidden=(128, 1000, 1000), image_size=28, classes=10):
+        c1, c2 = channels
+        super().__init__(
+            OrderedDict(
+                conv1=nn.Conv2d(1, c1, kernel_size=3, padding=1),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(c1, c2, kernel_size=3, padding=1),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),
+                flatten=nn.Flatten(),
+                **_fully_connected([c2 * (image_size // 4) ** 2, *hidden, classes], first=3),
+            )
+        )
+
+
+class LeNet300100(nn.Sequential):
+    """LeNet-300-100 (LeCun et al., 1998): 784 - 300 - 100 - 10, 266,610 parameters. [N, 1, 28, 28] -> [N, 10]."""
+
+    def __init__(self):
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([784, 300, 100, 10])))
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """A multi-layer perceptron with ReLU between its linear layers: `mlp(784, 300, 10)` maps [N, ...784] to [N, 10]."""
+    if len(widths) < 2 or min(widths) < 1:
+        raise ValueError(f"mlp needs at least two positive widths (inputs, ..., outputs), got {widths}")
+    return nn.Sequential(OrderedDict(flatten=nn.Flatten(), **_fully_connected(list(widths))))

@@ -1,0 +1,26 @@
+"""Where things lie: the data folder, the recorded results, the figures."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).parent
+_CHECKOUT = _PACKAGE.parent
+
+
+def data_folder() -> Path:
+    """`$DST_TUTORIAL_DATA`, or this user's cache folder."""
+    named = os.environ.get("DST_TUTORIAL_DATA")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("dst_tutorial"))
+
+
+def figures_folder() -> Path:
+    """`figures/` of the checkout; where the package is installed without one, of the working directory."""
+    return (_CHECKOUT if (_CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "figures"
+
+
+def results_folder() -> Path:
+    """The recorded results: `figures/results/` of the checkout, or the copy that the installed package carries."""
+    carried = _PACKAGE / "results"
+    return carried if carried.exists() else figures_folder() / "results"

@@ -1,0 +1,43 @@
+"""Sets of positions, in memory proportional to the set and never to the space it is drawn from.
+
+A *position* is an index into a weight tensor flattened in row-major order. A layer of a million positions of which
+50,000 are active is handled through those 50,000 numbers, so the same code serves simulated and truly sparse layers.
+"""
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+
+def exact_floor(fraction: float, n: int) -> int:
+    """floor(fraction * n) for the decimal that was meant: 0.57 of 100 is 57, where floats give 56.99999999999999."""
+    return math.floor(Fraction(fraction).limit_denominator(10**6) * n)
+
+
+def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """`k` distinct integers of `range(n)`, every subset equally likely: sorted int64 [k], in O(k) memory.
+
+    `torch.randperm(n)[:k]` would do the same with `n` integers in memory.
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"cannot draw {k} distinct positions out of {n}")
+    if 2 * k > n:  # the few that are left out are quicker to draw
+        return absent(draw_distinct(n, n - k, generator), torch.arange(k))
+    chosen = torch.empty(0, dtype=torch.int64)
+    while len(chosen) < k:  # draw just what is missing, so that no draw is ever thrown away by choice
+        more = torch.randint(n, (k - len(chosen),), generator=generator)
+        chosen = torch.unique(torch.cat([chosen, more]))
+    return chosen
+
+
+def absent(present: Tensor, ranks: Tensor) -> Tensor:
+    """The positions that have these `ranks` (from 0, in order) among all positions *not* in `present`.
+
+    `present`: sorted distinct int64 [m]; `ranks`: int64 of any shape; returns int64 of that shape.
+    Before `present[i]` lie `present[i] - i` absent positions, and that count never falls: a binary search finds how
+    many present positions to step over.
+    """
+    absent_before = present - torch.arange(len(present), device=present.device)
+    return ranks + torch.searchsorted(absent_before, ranks, right=True)

@@ -1,0 +1,143 @@
+"""Make a network sparse: how many weights each layer keeps, which ones, and what they start from."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .masked import MASKED_FORM
+from .positions import draw_distinct, exact_floor
+from .randomness import stream
+
+
+def check_sparsity(sparsity: float) -> float:
+    """`sparsity` itself if it is in [0, 1); ValueError otherwise."""
+    if not 0 <= sparsity < 1:
+        hint = f"; did you mean {sparsity / 100:g}?" if 1 < sparsity < 100 else ""
+        raise ValueError(f"sparsity is the fraction of zeros and must be in [0, 1), got {sparsity!r}{hint}")
+    return sparsity
+
+
+# --- allocation: layer shapes and a sparsity -> active weights of each layer ------------------------------------------
+
+Shapes = dict[str, torch.Size]
+
+
+def uniform(shapes: Shapes, sparsity: float) -> dict[str, int]:
+    """The slides' allocation: every layer loses the same share, n - floor(sparsity * n) weights stay."""
+    return {name: shape.numel() - exact_floor(sparsity, shape.numel()) for name, shape in shapes.items()}
+
+
+ALLOCATIONS: dict[str, Callable[[Shapes, float], dict[str, int]]] = {"uniform": uniform}
+
+
+# --- initialisation: a dense layer and the active positions -> the active values -------------------------------------
+
+
+def keep_dense(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """The slides' initialisation: the values the dense layer drew for *its* fan-in. Sparse signals shrink under it."""
+    return layer.weight.detach().take(positions)
+
+
+def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """He et al.'s N(0, 2 / fan-in) with each unit's *actual* fan-in, its number of active connections.
+
+    Source: Evci et al., "Gradient Flow in Sparse Neural Networks and How Lottery Tickets Win", arXiv 2010.03533.
+    """
+    unit = positions // layer.weight[0].numel()
+    connections = torch.bincount(unit, minlength=len(layer.weight))
+    return torch.randn(len(positions), generator=generator) * (2 / connections[unit]).sqrt()
+
+
+INITIALISATIONS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
+    "dense": keep_dense,
+    "fan_in": fan_in,
+}
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that `sparsify` turns sparse, by name: exactly `nn.Linear` and `nn.Conv2d`, no subclass of theirs."""
+    return {name: layer for name, layer in model.named_modules() if type(layer) in MASKED_FORM}
+
+
+def sparse_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that are sparse already, by name."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, tuple(MASKED_FORM.values()))}
+
+
+def count_weights(model: nn.Module) -> tuple[int, int]:
+    """(active, total) weights of the model's Linear and Conv2d layers, dense or sparse. Biases are not counted."""
+    dense = sum(layer.weight.numel() for layer in prunable_layers(model).values())
+    sparse = sparse_layers(model).values()
+    return (
+        dense + sum(layer.active_weights for layer in sparse),
+        dense + sum(layer.weight_shape.numel() for layer in sparse),
+    )
+
+
+def sparsify(
+    model: nn.Module,
+    sparsity: float,
+    *,
+    allocation: str | Callable[[Shapes, float], dict[str, int]] = "uniform",
+    init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "dense",
+    kind: str = "masked",
+    seed: int = 0,
+) -> nn.Module:
+    """A sparse copy of `model`; the argument is left alone.
+
+    sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
+    allocation  "uniform", or a function (shapes by layer name, sparsity) -> active weights by layer name
+    init        "dense" (the model's own values), "fan_in" (drawn anew for the actual fan-in), or a function
+    kind        "masked" (simulated sparsity)
+    seed        of the masks and of drawn values; it touches no global random state
+
+    Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
+    """
+    check_sparsity(sparsity)
+    allocate = _named(allocation, ALLOCATIONS, "allocation")
+    initial = _named(init, INITIALISATIONS, "init")
+    if kind != "masked":
+        raise ValueError(f"unknown kind {kind!r}; this version knows 'masked'")
+    model = copy.deepcopy(model)
+    dense = prunable_layers(model)
+    if not dense:
+        already = f"; its {len(found)} sparse layers are left as they are" if (found := sparse_layers(model)) else ""
+        raise ValueError(f"nothing to sparsify: this {type(model).__name__} has no nn.Linear or nn.Conv2d{already}")
+
+    counts = allocate({name: layer.weight.shape for name, layer in dense.items()}, sparsity)
+    generator = stream(seed, "masks")
+    sparse = {}
+    for name, layer in dense.items():
+        positions = draw_distinct(layer.weight.numel(), counts[name], generator)
+        sparse[layer] = _masked(layer, positions, initial(layer, positions, generator))
+    return _replace(model, sparse)
+
+
+def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:
+    mask = torch.zeros(layer.weight.shape, dtype=torch.bool)
+    mask.put_(positions, torch.ones_like(positions, dtype=torch.bool))
+    layer.weight.data.put_(positions.to(layer.weight.device), values.to(layer.weight))
+    return MASKED_FORM[type(layer)].from_dense(layer, mask)
+
+
+def _replace(module: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
+    """`module` with each key of `new` replaced by its value, wherever it stands (a shared layer stays shared)."""
+    if module in new:
+        return new[module]
+    for name, child in module._modules.items():
+        if child is not None:
+            module._modules[name] = _replace(child, new)
+    return module
+
+
+def _named(choice, table: dict[str, Callable], what: str) -> Callable:
+    if callable(choice):
+        return choice
+    if choice not in table:
+        raise ValueError(f"unknown {what} {choice!r}; choose from {', '.join(table)}")
+    return table[choice]

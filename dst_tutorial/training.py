@@ -1,0 +1,229 @@
+"""Train and evaluate any network, dense or sparse: `fit`, `evaluate` and the `History` that a run leaves."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from . import checkpoint as checkpoints
+from .data import Dataset
+from .measures import Masks, PackedMask, masks_of
+from .randomness import stream
+from .sparsify import count_weights
+from .topology import DynamicSparsity
+
+log = logging.getLogger(__name__)
+
+
+class Evaluation(NamedTuple):
+    accuracy: float  # percent
+    loss: float  # mean cross-entropy
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training came to. Accuracies in percent, losses mean cross-entropy."""
+
+    epoch: int  # from 1
+    train_accuracy: float  # running: each batch before its own step
+    train_loss: float
+    test_accuracy: float  # after the epoch, and after its topology update if there was one
+    test_loss: float
+    active_weights: int
+    seconds: float  # of training and topology updates, without the evaluation
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All masks after a topology update (or at the start: step 0, epoch 0)."""
+
+    step: int
+    epoch: int  # epochs finished when it was taken
+    masks: Masks
+
+
+@dataclass
+class History:
+    """A run's record: one `Epoch` an epoch, one `Snapshot` at the start and after every topology update."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    interrupted: bool = False  # Ctrl-C came; the model holds what was reached
+
+    def curve(self, name: str) -> list[float]:
+        """One column of the epochs: `history.curve("test_accuracy")`."""
+        return [getattr(epoch, name) for epoch in self.epochs]
+
+    def masks_at(self, epoch: int) -> Masks:
+        """The masks as they were at the end of `epoch` (0: at the start)."""
+        return [snapshot for snapshot in self.snapshots if snapshot.epoch <= epoch][-1].masks
+
+    def state_dict(self) -> dict:
+        """What a checkpoint keeps."""
+        return {
+            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
+            "snapshots": [
+                {
+                    "step": s.step,
+                    "epoch": s.epoch,
+                    "masks": {n: {"bits": torch.from_numpy(m.bits), "shape": m.shape} for n, m in s.masks.items()},
+                }
+                for s in self.snapshots
+            ],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up the record of `state_dict()`."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.snapshots = [
+            Snapshot(
+                s["step"],
+                s["epoch"],
+                {n: PackedMask(m["bits"].numpy(), tuple(m["shape"])) for n, m in s["masks"].items()},
+            )
+            for s in state["snapshots"]
+        ]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> Evaluation:
+    """Accuracy (percent) and mean cross-entropy of `model` on images [N, ...] with labels int64 [N]."""
+    if not len(labels):
+        raise ValueError("nothing to evaluate on: there are no images")
+    device, was_training = _device(model), model.training
+    model.eval()
+    right = loss = 0.0
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        y = y.to(device)
+        logits = model(x.to(device))
+        loss += F.cross_entropy(logits, y, reduction="sum").item()
+        right += (logits.argmax(1) == y).sum().item()
+    model.train(was_training)
+    return Evaluation(100 * right / len(labels), loss / len(labels))
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    topology: DynamicSparsity | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: Path | str | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train `model` on `data` for `epochs`, in place, and return the History.
+
+    optimizer   Adam with learning rate 1e-3 if not given
+    topology    the DST engine; it moves after every step or epoch, before the epoch's evaluation
+    seed        of the order of the images; it touches no global random state
+    checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
+                uninterrupted run would
+    on_epoch    called with each finished epoch (a live plot, say)
+
+    Ctrl-C stops it and keeps what was reached: the model as it is, and the History of all finished epochs.
+    """
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
+    device = _device(model)
+    images, labels = data.train_images.to(device), data.train_labels.to(device)
+    order = stream(seed, "order")
+    history = History()
+    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels)}
+
+    if checkpoint and Path(checkpoint).exists():
+        _resume(checkpoint, run, model, optimizer, topology, order, history)
+    elif topology:
+        history.snapshots.append(Snapshot(0, 0, masks_of(model)))
+
+    model.train()
+    steps = -(-len(labels) // batch_size)
+    done = len(history.epochs)
+    bar = tqdm(
+        total=epochs * steps, initial=done * steps, disable=not progress, leave=False, mininterval=0.5, unit="step"
+    )
+    try:
+        for epoch in range(done + 1, epochs + 1):
+            bar.set_description(f"epoch {epoch}/{epochs}")
+            started, right, loss_sum = time.perf_counter(), 0.0, 0.0
+            for i, batch in enumerate(torch.randperm(len(labels), generator=order).to(device).split(batch_size)):
+                x, y = images[batch], labels[batch]
+                logits = model(x)
+                loss = F.cross_entropy(logits, y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if topology and topology.step():
+                    history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch - 1, masks_of(model)))
+                loss_sum += loss.item() * len(y)
+                right += (logits.argmax(1) == y).sum().item()
+                bar.update()
+            if topology and topology.end_epoch():
+                history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
+            seconds = time.perf_counter() - started
+            test = evaluate(model, data.test_images, data.test_labels)
+            record = Epoch(
+                epoch=epoch,
+                train_accuracy=100 * right / len(labels),
+                train_loss=loss_sum / len(labels),
+                test_accuracy=test.accuracy,
+                test_loss=test.loss,
+                active_weights=count_weights(model)[0],
+                seconds=seconds,
+            )
+            history.epochs.append(record)
+            bar.set_postfix(test=f"{test.accuracy:.2f}%")
+            if checkpoint:
+                checkpoints.save(checkpoint, _state(run, model, optimizer, topology, order, history))
+            if on_epoch:
+                on_epoch(record)
+    except KeyboardInterrupt:
+        history.interrupted = True
+        log.warning("stopped in epoch %d of %d: the model and its history hold what was reached", epoch, epochs)
+    finally:
+        bar.close()
+    return history
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _state(run, model, optimizer, topology, order, history) -> dict:
+    return {
+        "run": run,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "topology": topology.state_dict() if topology else None,
+        "order": order.get_state(),
+        "torch": torch.get_rng_state(),  # for the reader's own model with dropout
+        "history": history.state_dict(),
+    }
+
+
+def _resume(path, run, model, optimizer, topology, order, history) -> None:
+    state = checkpoints.load(path)
+    if state["run"] != run:
+        was, now = ({k: r[k] for k in run if state["run"].get(k) != run[k]} for r in (state["run"], run))
+        raise ValueError(f"{path} is the checkpoint of another run: it has {was}, this has {now}. Name another file.")
+    if (state["topology"] is None) != (topology is None):
+        raise ValueError(f"{path} is the checkpoint of another run: one has a topology engine, the other none")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    if topology:
+        topology.load_state_dict(state["topology"])
+    order.set_state(state["order"])
+    torch.set_rng_state(state["torch"])
+    history.load_state_dict(state["history"])
