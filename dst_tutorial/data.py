@@ -13,9 +13,10 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def _from_torchvision(place: Path) -> Path:
     """torchvision's mirrors"""
     from torchvision.datasets import MNIST  # seconds to import: only where it is used
 
-    with _patience(SECONDS):
+    with _patience(SECONDS), contextlib.redirect_stdout(sys.stderr):
         MNIST(place, download=True)  # brings its own progress bar
     return place / "MNIST" / "raw"
 
@@ -182,19 +183,15 @@ def _is_good(file: Path) -> bool:
 
 
 def _from_idx(name: str, folder: Path) -> Dataset:
-    read: Callable[[str], np.ndarray] = lambda part: read_idx(folder / part)  # noqa: E731
-    return Dataset(
-        name,
-        _normalised(read("train-images-idx3-ubyte")),
-        torch.from_numpy(read("train-labels-idx1-ubyte").astype(np.int64)),
-        _normalised(read("t10k-images-idx3-ubyte")),
-        torch.from_numpy(read("t10k-labels-idx1-ubyte").astype(np.int64)),
-    )
+    def images(file: str) -> Tensor:
+        pixels = torch.from_numpy(read_idx(folder / file).astype(np.float32)).unsqueeze(1)
+        return pixels.div_(255).sub_(MEAN).div_(STD)
 
+    def labels(file: str) -> Tensor:
+        return torch.from_numpy(read_idx(folder / file).astype(np.int64))
 
-def _normalised(pixels: np.ndarray) -> Tensor:
-    images = torch.from_numpy(pixels.copy()).unsqueeze(1).float()
-    return images.div_(255).sub_(MEAN).div_(STD)
+    train_images, train_labels, test_images, test_labels = MD5
+    return Dataset(name, images(train_images), labels(train_labels), images(test_images), labels(test_labels))
 
 
 def read_idx(file: Path) -> np.ndarray:

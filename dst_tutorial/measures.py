@@ -63,3 +63,12 @@ def exploration_rate(snapshots: Iterable[Masks]) -> float:
         for name, mask in masks.items():
             seen[name] = mask.bits | seen[name] if name in seen else mask.bits
     return sum(int(np.bitwise_count(bits).sum()) for bits in seen.values()) / total
+
+
+def changes(before: PackedMask, after: PackedMask) -> np.ndarray:
+    """What a topology update did to each weight: uint8 of the layer's shape, an index into `CHANGES`."""
+    was, now = before.unpack(), after.unpack()
+    return np.select([was & now, was & ~now, ~was & now], [1, 2, 3], 0).astype(np.uint8)
+
+
+CHANGES = ("inactive", "active", "dropped", "grown")

@@ -1,0 +1,140 @@
+"""python -m dst_tutorial doctor | data | train | sweep | figures
+
+With `--json`, one JSON document goes to standard output; logs and progress bars always go to standard error.
+"""
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .data import DataError, load_mnist
+from .paths import data_folder, figures_folder
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Dynamic sparse training, taken apart and measured.",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check Python, packages, kernel, widgets, data, GPU and write access; print the mend for each failure."""
+    from .doctor import examine
+
+    findings = examine()
+    if as_json:
+        _print_json({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]})
+    else:
+        for f in findings:
+            print(f"{'ok  ' if f.ok else 'FAIL'}  {f.check:24} {f.found}" + ("" if f.ok else f"\n      mend: {f.mend}"))
+    if not all(f.ok for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def data(
+    folder: Annotated[Path | None, typer.Option(help="Where to; $DST_TUTORIAL_DATA or the cache by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch MNIST once (it is checked by MD5); say what is at hand."""
+    mnist = load_mnist(folder)
+    facts = {
+        "data_set": mnist.name,
+        "train_size": len(mnist.train_labels),
+        "test_size": len(mnist.test_labels),
+        "folder": str(folder or data_folder()),
+    }
+    _print_json(facts) if as_json else print(f"{mnist} ({facts['folder']})")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Option(help="A recipe's name, such as dense or slides.")],
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
+    seed: int = 42,
+    train_size: Annotated[int | None, typer.Option(help="The first so many training images; all by default.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Written every epoch; goes on from it if there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train the slides' network by a recipe and report the last epoch."""
+    from .recipes import find_recipe
+    from .recipes import train as run_recipe
+    from .sparsify import check_sparsity
+
+    found = find_recipe(recipe)  # both before the data are fetched
+    check_sparsity(sparsity)
+    mnist = load_mnist().take(train_size)
+    run = run_recipe(found, mnist, epochs=epochs, sparsity=sparsity, seed=seed, checkpoint=checkpoint)
+    summary = run.summary()
+    if as_json:
+        _print_json(summary)
+    elif run.history.epochs:
+        print("epoch  train accuracy  test accuracy  test loss  seconds")
+        for e in run.history.epochs:
+            accuracies = f"{e.train_accuracy:13.2f}%  {e.test_accuracy:12.2f}%"
+            print(f"{e.epoch:5}  {accuracies}  {e.test_loss:9.4f}  {e.seconds:7.1f}")
+        print(
+            f"{recipe} ({summary['backend']}) on {mnist}: "
+            f"{summary['active_weights']:,} of {summary['total_weights']:,} weights active"
+        )
+    if run.history.interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="The experiment, such as slides.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Do an experiment's runs that are still missing, and write its result file."""
+    from . import experiments
+
+    if name not in experiments.EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; choose from {', '.join(experiments.EXPERIMENTS)}")
+    file = experiments.run(experiments.EXPERIMENTS[name], workers=workers)
+    runs = len(experiments.load_results(name)["runs"])
+    _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
+
+
+@app.command()
+def figures(
+    out: Annotated[Path | None, typer.Option(help="The folder; figures/ by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw every figure and table from the result files: the same bytes from the same results."""
+    from .figures import write_all
+
+    manifest = write_all(out or figures_folder())
+    if as_json:
+        _print_json(manifest)
+    else:
+        for file, entry in manifest["files"].items():
+            print(f"{file}  from {entry['from']}")
+
+
+def _print_json(document: dict) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def main() -> None:
+    """The command line; a mistake of the user's ends in one line that says what to do, and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(prog_name="python -m dst_tutorial")
+    except (ValueError, DataError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

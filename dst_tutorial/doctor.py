@@ -1,0 +1,110 @@
+"""Is this machine ready for the tutorial? Each check says what it found, and how to mend it if that is not enough."""
+
+import importlib.metadata
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+
+from .data import is_cached
+from .paths import data_folder, figures_folder
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: str
+    ok: bool
+    found: str
+    mend: str = ""  # what to do, where it is not ok
+
+
+def jupyter_path(*below: str) -> list[str]:
+    """Where Jupyter looks for its files; nowhere, if there is no Jupyter."""
+    try:
+        from jupyter_core import paths
+    except ModuleNotFoundError:
+        return []
+    return paths.jupyter_path(*below)
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order of a set-up."""
+    return [finding for check in (_python, _packages, _kernel, _widgets, _data, _gpu, _writing) for finding in check()]
+
+
+def _python() -> Iterator[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= (3, 11), found, "install Python 3.11 or newer; `make setup` again")
+
+
+def _packages() -> Iterator[Finding]:
+    try:
+        needed = importlib.metadata.requires("dst-tutorial") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("package dst-tutorial", False, "not installed", "`pip install -e .` in the checkout")
+        return
+    for requirement in map(Requirement, needed):
+        if requirement.name == "dst-tutorial" or not _is_wanted(requirement):
+            continue
+        name = requirement.name
+        try:
+            found = importlib.metadata.version(name)
+            ok = requirement.specifier.contains(found, prereleases=True)
+        except importlib.metadata.PackageNotFoundError:
+            found, ok = "missing", False
+        yield Finding(f"package {name}", ok, found, f'`pip install "{name}{requirement.specifier}"`, or `make setup`')
+
+
+def _is_wanted(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": "notebooks"})
+
+
+def _kernel() -> Iterator[Finding]:
+    specs = [Path(folder) / "python3" / "kernel.json" for folder in jupyter_path("kernels")]
+    spec = next((spec for spec in specs if spec.exists()), None)
+    mend = "`python -m ipykernel install --sys-prefix`, with the Python that has this package"
+    if spec is None:
+        yield Finding("kernel python3", False, "missing", mend)
+        return
+    python = json.loads(spec.read_text())["argv"][0]
+    mine = python in ("python", "python3", sys.executable) or Path(python).samefile(sys.executable)
+    yield Finding("kernel python3", mine, f"{spec.parent} runs {python}", mend)
+
+
+def _widgets() -> Iterator[Finding]:
+    name = "@jupyter-widgets/jupyterlab-manager"
+    there = any((Path(folder) / "labextensions" / name).exists() for folder in jupyter_path())
+    there = there or any((Path(folder) / name).exists() for folder in jupyter_path("labextensions"))
+    yield Finding("widgets", there, "the JupyterLab extension" if there else "missing", "`pip install ipywidgets`")
+
+
+def _data() -> Iterator[Finding]:
+    full = is_cached()
+    found = f"MNIST in {data_folder()}" if full else "only the shipped sample"
+    yield Finding("data", full, found, "`python -m dst_tutorial data` with a network; until then the sample serves")
+
+
+def _gpu() -> Iterator[Finding]:
+    there = torch.cuda.is_available()
+    yield Finding("gpu", True, torch.cuda.get_device_name() if there else "none (none is needed)")
+
+
+def _writing() -> Iterator[Finding]:
+    places: list[tuple[str, Callable[[], Path], str]] = [
+        ("data folder", data_folder, "set DST_TUTORIAL_DATA to a folder that can be written"),
+        ("figures", figures_folder, "run it in a folder that can be written"),
+    ]
+    for name, place, mend in places:
+        folder = place()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            yield Finding(f"write to {name}", True, str(folder))
+        except OSError as error:
+            yield Finding(f"write to {name}", False, f"{folder}: {error.strerror}", mend)

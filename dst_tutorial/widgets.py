@@ -1,0 +1,137 @@
+"""The explorers: controls over a picture and a line of text. Core ipywidgets only.
+
+An explorer is a function of its controls' values that returns a Figure (which carries its alt text). The functions
+are public, so that they can be called, tested and shown without any widget.
+"""
+
+import base64
+import html
+from collections.abc import Callable
+from functools import cache, lru_cache
+
+import ipywidgets as ipw
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from . import plots
+from .data import Dataset, load_mnist
+from .measures import exploration_rate, overlap
+from .models import LeNet300100, SlideCNN
+from .notebook import png
+from .recipes import build, find_recipe
+from .sparsify import sparsify
+from .topology import DynamicSparsity
+from .training import History, fit
+
+SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+INTERVALS = (2, 5, 10, 20, 50, 100)  # steps
+
+
+def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
+    """`draw(**values)` below its controls, drawn anew at every move. An error is shown where the picture was."""
+    picture = ipw.HTML()
+    picture.add_class("dst-explorer-picture")
+
+    def show(*_) -> None:
+        picture.value = _as_html(draw(**{name: control.value for name, control in controls.items()}))
+
+    def show_safely(*_) -> None:
+        try:
+            show()
+        except Exception as error:  # in a widget's callback nobody would see it
+            picture.value = f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
+
+    show()  # an error at the first values is the cell's error
+    for control in controls.values():
+        control.observe(show_safely, names="value")
+    return ipw.VBox([ipw.HBox(list(controls.values())), picture])
+
+
+def _as_html(figure: Figure) -> str:
+    alt = html.escape(figure.get_label(), quote=True)
+    data = base64.b64encode(png(figure)).decode()
+    return f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{data}"><p>{alt}</p>'
+
+
+def _slider(options, value, description: str) -> ipw.SelectionSlider:
+    style = {"description_width": "initial"}
+    return ipw.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
+                               style=style)  # fmt: skip
+
+
+# --- notebook 02: initialisation --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def layer_signals(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
+    """How much the output of every layer with weights varies from image to image: layer name -> standard deviation.
+
+    images [N, 1, 28, 28]. The mean over units of the variance over images, and its root: biases do not count.
+    """
+    signals, x = {}, images
+    for name, layer in model.named_children():
+        x = layer(x)
+        if hasattr(layer, "weight"):
+            signals[name] = x.var(dim=0).mean().sqrt().item()
+    return signals
+
+
+def draw_signals(sparsity: float, seed: int = 42) -> Figure:
+    """How strong the signal of the untrained slide network is after each layer: dense, and sparse in two ways."""
+    images = _some_mnist().test_images[:500]
+    dense = build(find_recipe("dense"), SlideCNN, 0.0, seed)
+    networks = {
+        "dense": dense,
+        "sparse, the dense layers' values": sparsify(dense, sparsity, seed=seed),
+        "sparse, drawn for the actual fan-in": sparsify(dense, sparsity, init="fan_in", seed=seed),
+    }
+    signals = {name: layer_signals(network, images) for name, network in networks.items()}
+    return plots.signal_strength(signals, f"untrained SlideCNN, {100 * sparsity:g}% sparse")
+
+
+def signal_explorer() -> ipw.VBox:
+    """Move the sparsity; see the signal die, or not."""
+    return explorer(draw_signals, sparsity=_slider(SPARSITIES, 0.95, "sparsity"))
+
+
+# --- notebook 03: the DST loop ----------------------------------------------------------------------------------------
+
+LIVE_IMAGES, LIVE_EPOCHS = 3_000, 4
+
+
+@cache
+def _some_mnist() -> Dataset:
+    return load_mnist().take(LIVE_IMAGES, 1_000)
+
+
+@lru_cache(maxsize=64)
+def train_live(sparsity: float, update_interval: int | None, seed: int = 42) -> History:
+    """LeNet-300-100 on 3,000 images for 4 epochs; a topology update every so many steps (None: a static mask)."""
+    model = build(find_recipe("slides"), LeNet300100, sparsity, seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    interval = {"update_interval": update_interval} if update_interval else {"drop_fraction": 0.0}
+    topology = DynamicSparsity(model, optimizer, unit="steps", seed=seed, **interval)
+    return fit(model, _some_mnist(), optimizer, epochs=LIVE_EPOCHS, topology=topology, seed=seed, progress=False)
+
+
+def draw_dst(sparsity: float, update_interval: int) -> Figure:
+    """Train live, with topology updates and without; show accuracy, and how far the topology has moved."""
+    moving, static = train_live(sparsity, update_interval), train_live(sparsity, None)
+    masks = [snapshot.masks for snapshot in moving.snapshots]
+    return plots.topology_in_motion(
+        {"slides": moving.curve("test_accuracy"), "slides-static": static.curve("test_accuracy")},
+        steps=[snapshot.step for snapshot in moving.snapshots],
+        explored=[exploration_rate(masks[: i + 1]) for i in range(len(masks))],
+        kept=[overlap(masks[0], later) for later in masks],
+        title=f"LeNet-300-100, {100 * sparsity:g}% sparse",
+    )
+
+
+def dst_explorer() -> ipw.VBox:
+    """Move the sparsity and the prune interval; a network is trained anew at each move, in seconds."""
+    return explorer(
+        draw_dst,
+        sparsity=_slider(SPARSITIES, 0.95, "sparsity"),
+        update_interval=_slider(INTERVALS, 20, "prune interval (steps)"),
+    )
