@@ -104,7 +104,7 @@ def mask_evolution(masks: Mapping[int, Masks], layer: str, epochs: int, palette:
         13,
         0.62 * (epochs + 1) + 0.6,
         f"The mask of {layer} over {epochs} epochs, a strip an epoch: {first.active} of {first.size} weights are "
-        f"active in each; {moved} epochs end with a topology update, which moves a few of them; the others change nothing.",
+        f"active in each; {moved} epochs end with a topology update, which moves some; the others change none.",
     )
     for epoch, axes in enumerate(figure.subplots(epochs + 1, 1)):
         before = at[max(epoch - 1, 0)]

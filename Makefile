@@ -1,0 +1,51 @@
+# Two commands: `make lab` opens the tutorial, `make test` tests it. Both set up what they need, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+# make setup TORCH=cpu: torch without CUDA, a gigabyte where Linux otherwise gets five (any backend that uv knows)
+BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test notebooks measure figures results requirements
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.installed: pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	$(PYTHON) -m venv .venv \
+	  || { echo "This Python has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python $(BACKEND) --constraint requirements.txt --editable '.[test]'
+	@touch $@
+
+setup: .venv/.installed ## install everything into .venv and fetch MNIST
+	@$(BIN)/python -m dst_tutorial data
+
+lab: setup ## open JupyterLab on the first notebook (LAB="--no-browser" adds options)
+	$(BIN)/jupyter lab $(ROOT) $(LAB) $(FIRST)
+
+test: setup ## lint, unit and property tests, all notebooks in demo mode, the browser test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 DST_TUTORIAL_MODE=demo $(BIN)/pytest --numprocesses 2 --dist loadfile \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+
+notebooks: setup ## run all notebooks and keep their outputs (MODE=demo|class|full, class by default)
+	$(BIN)/python notebooks/build.py --run --mode $(or $(MODE),class)
+
+measure: setup ## print time and peak memory of each notebook in demo mode
+	$(BIN)/python notebooks/build.py --measure
+
+figures: setup ## draw the slides' figures and tables from the recorded results
+	$(BIN)/python -m dst_tutorial figures
+
+results: setup ## do the recorded runs that are missing (about an hour and a half on two cores for all)
+	$(BIN)/python -m dst_tutorial sweep slides --workers 2
+
+requirements: .venv/.installed ## compile requirements.txt anew
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+	  --extra test pyproject.toml --output-file requirements.txt

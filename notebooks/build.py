@@ -1,0 +1,148 @@
+"""Fill in the cells that all notebooks share, run the notebooks, and keep their outputs.
+
+    python notebooks/build.py                 fill in badges, bootstrap and navigation
+    python notebooks/build.py --check         only say whether they are up to date (exit status 1 if not)
+    python notebooks/build.py --run [--mode class]      and run them all: what `make notebooks` does
+    python notebooks/build.py --measure       run them in demo mode, print time and peak memory, keep nothing
+
+The public repository is named once, in pyproject.toml.
+"""
+
+import contextlib
+import datetime
+import os
+import re
+import threading
+import time
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import nbformat
+import psutil
+import typer
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+SLUG = REPOSITORY.removeprefix("https://github.com/")
+
+BADGES = f"""\
+[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/main/notebooks/{{name}})
+[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})
+
+*Outputs below: {{outputs}}*"""
+NOT_RUN = "none yet; `make notebooks` makes them."
+
+BOOTSTRAP = f"""\
+# Set-up. Nothing to do locally and on Binder; on Colab it installs the package, and leaves torch and numpy as they are.
+import importlib.util
+import os
+import subprocess
+import sys
+
+if importlib.util.find_spec("dst_tutorial") is None:
+    source = os.environ.get("DST_TUTORIAL_SOURCE", "git+{REPOSITORY}")
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
+
+from dst_tutorial.notebook import start
+
+start()"""
+
+
+def notebooks() -> list[Path]:
+    return sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+
+
+def title_of(path: Path) -> str:
+    return re.search(r"^# (.+)$", "".join(c.source + "\n" for c in nbformat.read(path, 4).cells), re.M).group(1)
+
+
+def navigation(path: Path) -> str:
+    there = notebooks()
+    i = there.index(path)
+    links = []
+    if i > 0:
+        links.append(f"Previous: [{title_of(there[i - 1])}]({there[i - 1].name})")
+    if i + 1 < len(there):
+        links.append(f"Next: [{title_of(there[i + 1])}]({there[i + 1].name})")
+    return "---\n" + " · ".join([*links, "[All notebooks](../README.md#the-notebooks)"])
+
+
+def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
+    """The notebook with its shared cells made anew. `outputs` says where its outputs come from (None: as before)."""
+    notebook = nbformat.read(path, as_version=4)
+    by_tag = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    was = re.search(r"\*Outputs below: (.*)\*$", by_tag["header"].source)
+    outputs = outputs or (was.group(1) if was else NOT_RUN)
+    by_tag["header"].source = BADGES.format(name=path.name, outputs=outputs)
+    by_tag["bootstrap"].source = BOOTSTRAP
+    by_tag["navigation"].source = navigation(path)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, int]:
+    """Run it in place as `jupyter` would. Returns the seconds it took and the peak memory of its kernel in bytes."""
+    os.environ |= {"DST_TUTORIAL_MODE": mode, "TQDM_DISABLE": "1"}
+    client = NotebookClient(notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": str(HERE)}})
+    peak, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two looks at it
+                peak[0] = max(peak[0], sum(p.memory_info().rss for p in psutil.Process().children(recursive=True)))
+
+    threading.Thread(target=watch, daemon=True).start()
+    started = time.perf_counter()
+    try:
+        client.execute()
+    finally:
+        done.set()
+    return time.perf_counter() - started, peak[0]
+
+
+def without_widgets(notebook: nbformat.NotebookNode) -> None:
+    """A widget means nothing without its kernel: the static picture below it stays, its state goes."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            widget = "application/vnd.jupyter.widget-view+json"
+            cell.outputs = [o for o in cell.outputs if widget not in o.get("data", {})]
+
+
+def main(
+    check: Annotated[bool, typer.Option("--check")] = False,
+    execute: Annotated[bool, typer.Option("--run")] = False,
+    measure: Annotated[bool, typer.Option("--measure")] = False,
+    mode: str = "class",
+) -> None:
+    stale = []
+    for path in notebooks():
+        if execute or measure:
+            how = "demo" if measure else mode
+            note = f"`{how}` mode, made by `make notebooks` on {datetime.date.today().isoformat()}."
+            notebook = filled_in(path, outputs=note)
+            seconds, peak = run(path, notebook, how)
+            print(f"{path.name}: {how} mode, {seconds:.0f} s, peak memory {peak / 1e6:,.0f} MB", flush=True)
+            if measure:
+                continue
+            without_widgets(notebook)
+        else:
+            notebook = filled_in(path)
+        content = nbformat.writes(notebook) + "\n"
+        if content != path.read_text():
+            stale.append(path.name)
+            if not check:
+                path.write_text(content)
+    if check and stale:
+        print(f"out of date: {', '.join(stale)}; run `python notebooks/build.py`")
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,158 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from dst_tutorial import LeNet300100, MaskedConv2d, MaskedLinear, SlideCNN, mlp, sparsify
+from dst_tutorial.ledger import csr_bytes, dense_bytes, masked_bytes
+from dst_tutorial.sparsify import count_weights, sparse_layers
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_the_networks_have_the_parameters_they_should():
+    assert parameters(SlideCNN()) == 1_345_642
+    assert parameters(LeNet300100()) == 266_610
+    assert parameters(mlp(784, 10)) == 7_850
+    names = ["conv1", "conv2", "flatten", "fc1", "fc2", "fc3", "fc4"]
+    for model in (SlideCNN(), LeNet300100(), mlp(784, 30, 20, 10)):
+        assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert [n for n, _ in SlideCNN().named_children() if n[0] in "cf"] == names
+    small = SlideCNN(channels=(4, 8), hidden=(20,), image_size=16, classes=3)
+    assert small(torch.zeros(2, 1, 16, 16)).shape == (2, 3)
+
+
+def test_an_mlp_needs_widths():
+    with pytest.raises(ValueError, match="at least two positive widths"):
+        mlp(784)
+
+
+def test_the_slide_network_keeps_what_the_slides_keep():
+    model = sparsify(SlideCNN(), 0.95)
+    counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
+    assert counts == {"conv1": 8, "conv2": 231, "fc1": 10_036, "fc2": 6_400, "fc3": 50_000, "fc4": 500}
+    assert count_weights(model) == (67_175, 1_343_456)
+
+
+@settings(max_examples=60)
+@given(
+    sparsity=st.integers(0, 999),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 10**6),
+)
+def test_uniform_counts_are_exact(sparsity, shape, seed):
+    n = shape[0] * shape[1]
+    model = sparsify(nn.Linear(*shape), sparsity / 1000, seed=seed)
+    assert model.active_weights == n - sparsity * n // 1000
+    assert (model.weight != 0).sum() <= model.active_weights
+
+
+def test_the_argument_is_left_alone():
+    model = SlideCNN()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    sparse = sparsify(model, 0.9)
+    for k, v in model.state_dict().items():
+        assert torch.equal(v, before[k])
+    assert type(model.fc1) is nn.Linear
+    assert sparse.fc1.weight.data_ptr() != model.fc1.weight.data_ptr()
+    active = sparse.fc1.mask
+    assert torch.equal(sparse.fc1.weight[active], model.fc1.weight[active])
+
+
+def test_the_seed_decides_and_nothing_global_moves():
+    torch.manual_seed(5)
+    model, state = SlideCNN(), torch.get_rng_state()
+    a, b, c = (sparsify(model, 0.9, seed=s, init="fan_in") for s in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(a.fc1.weight, b.fc1.weight)
+    assert not torch.equal(a.fc1.mask, c.fc1.mask)
+
+
+def test_any_model_with_linear_and_conv_layers():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shared = nn.Linear(4, 4)
+            self.blocks = nn.ModuleList([nn.Sequential(self.shared, nn.ReLU()), nn.Sequential(self.shared)])
+            self.conv = nn.Conv2d(2, 4, (3, 1), stride=2, padding=1, groups=2, bias=False)
+            self.attention = nn.MultiheadAttention(4, 2)
+
+    sparse = sparsify(Odd().double().eval(), 0.5)
+    assert isinstance(sparse.shared, MaskedLinear)
+    assert sparse.shared is sparse.blocks[0][0] is sparse.blocks[1][0]
+    assert isinstance(sparse.conv, MaskedConv2d)
+    assert sparse.conv.groups == 2
+    assert sparse.conv.bias is None
+    assert sparse.conv.weight.dtype == torch.float64
+    assert not sparse.conv.training
+    assert not isinstance(sparse.attention.out_proj, MaskedLinear)  # attention uses its weight without its forward
+    assert isinstance(sparsify(nn.Linear(3, 3), 0.5), MaskedLinear)
+
+
+def test_fan_in_gives_every_unit_the_variance_of_its_own_connections():
+    torch.manual_seed(0)
+    layer = sparsify(nn.Linear(400, 300), 0.9, init="fan_in", seed=3)
+    fan_in = layer.mask.sum(1)
+    normalised = (layer.weight * (fan_in.unsqueeze(1) / 2).sqrt())[layer.mask]
+    assert normalised.std().item() == pytest.approx(1, abs=0.03)
+    assert normalised.mean().item() == pytest.approx(0, abs=0.03)
+    few = layer.weight[fan_in < 35][layer.mask[fan_in < 35]].std()
+    many = layer.weight[fan_in > 45][layer.mask[fan_in > 45]].std()
+    assert few > many
+
+
+def test_own_allocation_and_initialisation():
+    model = sparsify(
+        SlideCNN(),
+        0.95,
+        allocation=lambda shapes, sparsity: dict.fromkeys(shapes, 7),
+        init=lambda layer, positions, generator: torch.ones(len(positions)),
+    )
+    assert count_weights(model)[0] == 42
+    assert model.fc3.weight.sum() == 7
+
+
+@pytest.mark.parametrize("sparsity", [1, 1.5, -0.1, 95, float("nan")])
+def test_a_sparsity_outside_is_refused(sparsity):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+        sparsify(SlideCNN(), sparsity)
+
+
+def test_a_percentage_gets_a_hint():
+    with pytest.raises(ValueError, match=r"did you mean 0\.95\?"):
+        sparsify(SlideCNN(), 95)
+
+
+def test_nothing_to_sparsify_says_so():
+    with pytest.raises(ValueError, match=r"this ReLU has no nn\.Linear or nn\.Conv2d"):
+        sparsify(nn.ReLU(), 0.5)
+    with pytest.raises(ValueError, match="its 6 sparse layers are left as they are"):
+        sparsify(sparsify(SlideCNN(), 0.5), 0.5)
+
+
+@pytest.mark.parametrize("option", ["allocation", "init", "kind"])
+def test_an_unknown_option_names_those_there_are(option):
+    with pytest.raises(ValueError, match=f"unknown {option} 'nope'"):
+        sparsify(SlideCNN(), 0.5, **{option: "nope"})
+
+
+def test_the_ledger_counts_what_is_there():
+    """Against the arrays that torch really holds after a step of Adam."""
+    model = sparsify(SlideCNN(), 0.95)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.zeros(1, 1, 28, 28)).sum().backward()
+    optimizer.step()
+    held = {
+        "weights": sum(p.nbytes for p in model.parameters()),
+        "gradients": sum(p.grad.nbytes for p in model.parameters()),
+        "Adam's moments": sum(t.nbytes for s in optimizer.state.values() for t in s.values() if t.dim()),
+        "masks": sum(b.nbytes for b in model.buffers()),
+    }
+    ledger = masked_bytes(model)
+    assert {kind: ledger[kind] for kind in held} == held
+    assert sum(dense_bytes(model).values()) == 16 * 1_345_642
+    # per layer 4 (3 values + 1 index) bytes an active weight and a moment more; 4 a row pointer; 16 a bias
+    assert sum(csr_bytes(model).values()) == 20 * 67_175 + 16 * 2_186 + 4 * (2_186 + 6)

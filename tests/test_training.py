@@ -1,0 +1,152 @@
+import json
+import struct
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
+from dst_tutorial import checkpoint as checkpoints
+from dst_tutorial.measures import exploration_rate, masks_of, overlap
+
+
+def setup_run(seed=0, dropout=False):
+    torch.manual_seed(seed)
+    model = sparsify(mlp(784, 40, 10), 0.8, seed=seed)
+    if dropout:
+        model = nn.Sequential(nn.Dropout(0.3), model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    return model, optimizer, DynamicSparsity(model, optimizer, update_interval=3, unit="steps", seed=seed)
+
+
+def test_evaluate_equals_the_formula_and_restores_the_mode(dataset):
+    model = mlp(784, 20, 10).train()
+    got = evaluate(model, dataset.test_images, dataset.test_labels, batch_size=7)
+    logits = model(dataset.test_images)
+    assert got.loss == pytest.approx(F.cross_entropy(logits, dataset.test_labels).item(), rel=1e-5)
+    assert got.accuracy == pytest.approx(100 * (logits.argmax(1) == dataset.test_labels).float().mean().item())
+    assert model.training
+
+
+def test_evaluate_on_nothing_says_so(dataset):
+    with pytest.raises(ValueError, match="there are no images"):
+        evaluate(mlp(784, 10), dataset.test_images[:0], dataset.test_labels[:0])
+
+
+def test_fit_learns_and_records(dataset):
+    model, optimizer, engine = setup_run()
+    history = fit(model, dataset, optimizer, epochs=12, topology=engine, progress=False)
+    assert [e.epoch for e in history.epochs] == list(range(1, 13))
+    assert history.epochs[-1].train_accuracy > 80
+    assert history.epochs[-1].test_accuracy > 80
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+    assert history.epochs[-1].test_accuracy == evaluate(model, dataset.test_images, dataset.test_labels).accuracy
+    assert not history.interrupted
+    assert all(s > 0 for s in history.curve("seconds"))
+
+
+def test_fit_without_an_optimiser_uses_adam(dataset):
+    model = mlp(784, 10)
+    assert fit(model, dataset, epochs=3, progress=False).epochs[-1].train_accuracy > 50
+
+
+def test_snapshots_are_taken_at_every_update_and_are_copies(dataset):
+    model, optimizer, engine = setup_run()
+    first = masks_of(model)
+    history = fit(model, dataset, optimizer, epochs=2, topology=engine, progress=False)
+    assert [(s.step, s.epoch) for s in history.snapshots] == [(0, 0), (3, 0), (6, 1)]
+    assert (history.snapshots[0].masks["fc1"].unpack() == first["fc1"].unpack()).all()
+    active = [sum(m.active for m in s.masks.values()) for s in history.snapshots]
+    assert set(active) == {engine.layers["fc1"].active_weights + engine.layers["fc2"].active_weights}
+    assert (history.masks_at(2)["fc1"].unpack() == model.fc1.mask.numpy()).all()
+    kept = history.snapshots[-1].masks["fc1"].unpack()
+    model.fc1.mask.fill_(False)
+    assert (history.snapshots[-1].masks["fc1"].unpack() == kept).all()
+
+
+def test_measures_against_sets(dataset):
+    model, optimizer, engine = setup_run()
+    history = fit(model, dataset, optimizer, epochs=3, topology=engine, progress=False)
+    sets = [{(n, i) for n, m in s.masks.items() for i in m.unpack().ravel().nonzero()[0]} for s in history.snapshots]
+    total = 784 * 40 + 400
+    assert exploration_rate(s.masks for s in history.snapshots) == pytest.approx(len(set.union(*sets)) / total)
+    assert overlap(history.snapshots[0].masks, history.snapshots[-1].masks) == pytest.approx(
+        len(sets[0] & sets[-1]) / len(sets[0])
+    )
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_resuming_ends_as_an_uninterrupted_run(dataset, tmp_path, dropout):
+    def weights_and_losses(parts, path):
+        torch.manual_seed(1)
+        for epochs in parts:
+            model, optimizer, engine = setup_run(dropout=dropout)
+            if len(parts) == 1 or epochs == parts[0]:
+                torch.manual_seed(7)
+            history = fit(model, dataset, optimizer, epochs=epochs, topology=engine, progress=False, checkpoint=path)
+        return model.state_dict(), history
+
+    whole, history = weights_and_losses([5], tmp_path / "a")
+    parts, resumed = weights_and_losses([2, 5], tmp_path / "b")
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, parts[name]), name
+    assert history.curve("test_loss") == resumed.curve("test_loss")
+    assert [s.step for s in history.snapshots] == [s.step for s in resumed.snapshots]
+    assert exploration_rate(s.masks for s in history.snapshots) == exploration_rate(s.masks for s in resumed.snapshots)
+
+
+def test_ctrl_c_keeps_what_was_reached(dataset, tmp_path, caplog):
+    def stop_after_two(epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    model, optimizer, engine = setup_run()
+    path = tmp_path / "run.safetensors"
+    history = fit(model, dataset, optimizer, epochs=9, topology=engine, progress=False, checkpoint=path,
+                  on_epoch=stop_after_two)  # fmt: skip
+    assert history.interrupted
+    assert len(history.epochs) == 2
+    assert "stopped in epoch 2 of 9" in caplog.text
+    model, optimizer, engine = setup_run()
+    resumed = fit(model, dataset, optimizer, epochs=3, topology=engine, progress=False, checkpoint=path)
+    assert len(resumed.epochs) == 3
+    assert resumed.epochs[:2] == history.epochs
+
+
+def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
+    path = tmp_path / "c"
+    model, optimizer, engine = setup_run()
+    fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path)
+    with pytest.raises(ValueError, match=r"another run: it has \{'seed': 0\}, this has \{'seed': 1\}"):
+        fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path, seed=1)
+    with pytest.raises(ValueError, match="topology engine"):
+        fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=path)
+
+
+def test_checkpoints_hold_no_pickle_and_any_tree(tmp_path):
+    path = tmp_path / "tree"
+    tree = {"a": [1, 2.5, None, True, "text"], 3: {"t": torch.arange(4), "m": torch.tensor([True])}, "tensor": {}}
+    checkpoints.save(path, tree)
+    raw = path.read_bytes()
+    json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])  # a safetensors header, then numbers
+    back = checkpoints.load(path)
+    assert back["a"] == tree["a"]
+    assert torch.equal(back[3]["t"], tree[3]["t"])
+    assert back[3]["m"].dtype == torch.bool
+    assert back["tensor"] == {}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
+    path = tmp_path / "c"
+    checkpoints.save(path, {"t": torch.arange(100)})
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match=r"damaged .* delete it to start anew"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 1, "batch_size": 0}])
+def test_fit_refuses_what_makes_no_sense(dataset, options):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        fit(mlp(784, 10), dataset, progress=False, **options)
