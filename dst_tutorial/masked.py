@@ -69,6 +69,10 @@ class _Masked:
     def clear_inactive(self) -> None:
         self.weight.data.mul_(self.mask)
 
+    def _load_from_state_dict(self, *args) -> None:
+        super()._load_from_state_dict(*args)
+        self.clear_inactive()  # the state may come from a dense layer
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, active={self.active_weights:,} of {self.weight.numel():,}"
 

@@ -32,6 +32,7 @@ BADGES = f"""\
 [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})
 
 *Outputs below: {{outputs}}*"""
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 NOT_RUN = "none yet; `make notebooks` makes them."
 
 BOOTSTRAP = f"""\
@@ -115,6 +116,7 @@ def without_widgets(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = [o for o in cell.outputs if widget not in o.get("data", {})]
 
 
+@app.command()
 def main(
     check: Annotated[bool, typer.Option("--check")] = False,
     execute: Annotated[bool, typer.Option("--run")] = False,
@@ -145,4 +147,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -104,6 +104,14 @@ def test_state_dict_round_trip():
     assert model.state_dict()["0.mask"].dtype == torch.bool
 
 
+def test_loading_a_dense_layers_weights_stores_no_inactive_one():
+    layer = MaskedLinear(4, 3, mask=random_mask(3, 4))
+    mask, dense = layer.mask.clone(), nn.Linear(4, 3)
+    layer.load_state_dict(dense.state_dict(), strict=False)
+    assert torch.equal(layer.mask, mask)
+    assert torch.equal(layer.weight, dense.weight * mask)
+
+
 def test_a_mask_is_a_copy():
     mask = random_mask(3, 4)
     layer = MaskedLinear(4, 3, mask=mask)

@@ -1,0 +1,139 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import make_dataset
+from typer.testing import CliRunner
+
+from dst_tutorial import __main__ as cli
+from dst_tutorial import doctor, experiments
+
+
+def run(*arguments, **environment):
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "dst_tutorial", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    """The command line in this process, on a made-up data set."""
+    monkeypatch.setattr(cli, "load_mnist", lambda folder=None: make_dataset())
+    return lambda *arguments: CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+
+
+def test_train_prints_one_json_document_on_standard_output():
+    done = run("train", "--recipe", "slides", "--epochs", "1", "--train-size", "64", "--seed", "7", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert {
+        "recipe": "slides", "backend": "masked", "sparsity": 0.95, "seed": 7, "epochs": 1, "train_size": 64,
+        "active_weights": 67_175, "total_weights": 1_343_456,
+    }.items() <= summary.items()  # fmt: skip
+    assert summary["data_set"] in ("mnist", "mnist-sample")
+    assert 0 <= summary["test_accuracy"] <= 100
+    assert summary["test_loss"] > 0
+    assert len(summary["seconds_per_epoch"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "nope"], "unknown recipe 'nope'; choose from dense, slides"),
+        (["--recipe", "slides", "--sparsity", "1"], "sparsity is the fraction of zeros and must be in [0, 1)"),
+        (["--recipe", "dense", "--train-size", "70000"], "train_size must be from 1 to"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_status_2(arguments, message):
+    done = run("train", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unwritable_data_folder_ends_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    done = run("data", "--json", DST_TUTORIAL_DATA=str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert "Set DST_TUTORIAL_DATA to a folder that can" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["doctor", "data", "train", "sweep", "figures"])
+def test_every_command_has_help_and_json(invoke, command):
+    done = invoke(command, "--help")
+    assert done.exit_code == 0
+    assert "--json" in done.output
+
+
+def test_train_as_a_table(invoke):
+    done = invoke("train", "--recipe", "dense", "--epochs", "2", "--train-size", "64")
+    assert "dense (dense) on mnist: 64 training and 64 test images: 1,343,456 of 1,343,456" in done.output
+
+
+def test_data(invoke):
+    assert json.loads(invoke("data", "--json").stdout)["train_size"] == 256
+    assert "256 training" in invoke("data").output
+
+
+def test_figures(invoke, tmp_path):
+    manifest = json.loads(invoke("figures", "--out", str(tmp_path), "--json").stdout)
+    assert (tmp_path / "results_table.tex").exists()
+    assert "training_curves.svg" in manifest["files"]
+
+
+def test_sweep(invoke, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "run", lambda experiment, workers: tmp_path / f"{experiment.name}-{workers}")
+    assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("slides-2")
+    with pytest.raises(ValueError, match="unknown experiment 'nope'; choose from slides"):
+        invoke("sweep", "nope")
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_names_a_mend_for_each_failure(invoke, monkeypatch):
+    monkeypatch.setattr(doctor, "is_cached", lambda: False)
+    monkeypatch.setattr(doctor, "jupyter_path", lambda *below: [])
+    done = invoke("doctor", "--json")
+    assert done.exit_code == 1
+    report = json.loads(done.stdout)
+    failed = {f["check"]: f["mend"] for f in report["findings"] if not f["ok"]}
+    assert set(failed) == {"data", "kernel python3", "widgets"}
+    assert "python -m dst_tutorial data" in failed["data"]
+    assert all(failed.values())
+    assert "mend: `pip install ipywidgets`" in invoke("doctor").output
+
+
+def test_doctor_finds_missing_and_old_packages(monkeypatch):
+    def version(name):
+        if name == "ipywidgets":
+            raise doctor.importlib.metadata.PackageNotFoundError(name)
+        return "1.0" if name == "torch" else "999"
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    failed = {f.check: f for f in doctor.examine() if not f.ok}
+    assert failed["package ipywidgets"].found == "missing"
+    assert failed["package torch"].found == "1.0"
+    assert 'pip install "torch>=' in failed["package torch"].mend
+
+
+def test_doctor_sees_a_folder_it_cannot_write(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path / "file"))
+    failed = {f.check: f.mend for f in doctor.examine() if not f.ok}
+    assert "DST_TUTORIAL_DATA" in failed["write to data folder"]
+
+
+def test_logs_go_to_standard_error():
+    logging.getLogger("dst_tutorial").debug("nothing")
+    done = run("data", "--json")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)

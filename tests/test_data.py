@@ -1,0 +1,143 @@
+import gzip
+import logging
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from dst_tutorial import data
+from dst_tutorial.data import MD5, SAMPLE, DataError, load_mnist, read_idx
+
+
+@pytest.fixture
+def no_sources(monkeypatch):
+    """A machine without network and without npm."""
+
+    def offline(place):
+        raise RuntimeError("no network")
+
+    def no_npm(place):
+        raise FileNotFoundError("npm is not installed")
+
+    monkeypatch.setattr(data, "SOURCES", {"mirrors": offline, "npm": no_npm})
+
+
+@pytest.fixture
+def small_files(monkeypatch, tmp_path):
+    """The sample's files stand for MNIST: a folder with good ones, and their MD5s expected."""
+    import hashlib
+
+    place = tmp_path / "source"
+    place.mkdir()
+    for name in MD5:
+        content = gzip.decompress((SAMPLE / f"{name}.gz").read_bytes())
+        (place / name).write_bytes(content)
+        monkeypatch.setitem(MD5, name, hashlib.md5(content).hexdigest())
+    return place
+
+
+def copy_of(source):
+    return lambda place: shutil.copytree(source, place / "raw")
+
+
+def test_without_network_and_npm_the_sample_serves_with_a_warning(no_sources, tmp_path, caplog):
+    sample = load_mnist(tmp_path)
+    assert "this is the SAMPLE" in caplog.text
+    assert "python -m dst_tutorial data" in caplog.text
+    assert (sample.name, sample.is_sample) == ("mnist-sample", True)
+    assert (len(sample.train_labels), len(sample.test_labels)) == (5_000, 1_000)
+    assert sample.train_images.shape == (5_000, 1, 28, 28)
+    assert sample.train_images.mean().item() == pytest.approx(0, abs=0.05)
+    assert sample.train_images.std().item() == pytest.approx(1, abs=0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sample_is_every_twelfth_and_tenth_of_mnist(mnist):
+    for name in MD5:
+        full = read_idx(data.data_folder() / name)
+        assert np.array_equal(read_idx(SAMPLE / name), full[:: 12 if name.startswith("train") else 10])
+
+
+def test_mnist_is_as_the_slides_normalise_it(mnist):
+    assert (len(mnist.train_labels), len(mnist.test_labels)) == (60_000, 10_000)
+    assert mnist.train_images.dtype.is_floating_point
+    assert mnist.train_images.mean().item() == pytest.approx(0, abs=1e-3)
+    assert mnist.train_images.std().item() == pytest.approx(1, abs=1e-3)
+    assert str(mnist) == "mnist: 60,000 training and 10,000 test images"
+
+
+def test_the_next_source_is_asked_and_the_files_are_kept(small_files, monkeypatch, tmp_path, caplog):
+    def broken(place):
+        (place / "train-images-idx3-ubyte").write_bytes(b"half")
+        raise OSError("connection lost")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(data, "SOURCES", {"a mirror that breaks off": broken, "a copy": copy_of(small_files)})
+    folder = tmp_path / "cache"
+    assert not load_mnist(folder).is_sample
+    assert sorted(p.name for p in folder.iterdir()) == sorted(MD5)  # and no half file
+    assert caplog.text.index("a mirror that breaks off") < caplog.text.index("a copy")
+
+    monkeypatch.setattr(data, "SOURCES", {})  # the second time nothing is fetched
+    assert len(load_mnist(folder).train_labels) == 5_000
+
+
+def test_a_source_with_wrong_files_is_passed_over(small_files, no_sources, monkeypatch, tmp_path, caplog):
+    wrong = shutil.copytree(small_files, tmp_path / "wrong")
+    (wrong / "t10k-labels-idx1-ubyte").write_bytes(b"<html>log in to the conference's network</html>")
+    monkeypatch.setattr(data, "SOURCES", {"a hotel": copy_of(wrong)})
+    assert load_mnist(tmp_path / "cache").is_sample
+    assert "wrong or missing t10k-labels-idx1-ubyte" in caplog.text
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_file_is_fetched_anew(small_files, monkeypatch, tmp_path):
+    folder = shutil.copytree(small_files, tmp_path / "cache")
+    (folder / "train-labels-idx1-ubyte").write_bytes(b"damaged")
+    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
+    assert len(load_mnist(folder).train_labels) == 5_000
+
+
+def test_a_damaged_file_without_a_source_says_what_to_do(small_files, no_sources, tmp_path):
+    folder = shutil.copytree(small_files, tmp_path / "cache")
+    (folder / "train-labels-idx1-ubyte").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte is damaged .* Delete it, or put a good copy there"):
+        load_mnist(folder)
+    assert (folder / "train-labels-idx1-ubyte").read_bytes() == b"damaged"  # ours to report, not to delete
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(no_sources, tmp_path, monkeypatch):
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    with pytest.raises(DataError, match=r"cannot be written .* Set DST_TUTORIAL_DATA"):
+        load_mnist(in_the_way)
+
+    def read_only(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(data.tempfile, "TemporaryDirectory", read_only)  # root may write anywhere: pretend
+    with pytest.raises(DataError, match="Permission denied"):
+        load_mnist(tmp_path)
+
+
+def test_a_read_only_folder_with_good_files_is_fine(small_files, tmp_path):
+    for file in small_files.iterdir():
+        os.chmod(file, 0o444)
+    os.chmod(small_files, 0o555)
+    assert len(load_mnist(small_files).train_labels) == 5_000
+
+
+def test_the_folder_is_named_by_the_environment(small_files, monkeypatch):
+    monkeypatch.setenv("DST_TUTORIAL_DATA", str(small_files))
+    assert len(load_mnist().train_labels) == 5_000
+
+
+def test_take(dataset):
+    part = dataset.take(10, 5)
+    assert (len(part.train_labels), len(part.test_labels)) == (10, 5)
+    assert (part.train_images == dataset.train_images[:10]).all()
+    assert len(dataset.take().train_labels) == len(dataset.train_labels)
+    for wrong in (0, -1, 257):
+        with pytest.raises(ValueError, match="train_size must be from 1 to 256"):
+            dataset.take(wrong)

@@ -1,0 +1,185 @@
+import json
+
+import pytest
+import torch
+from conftest import make_dataset
+
+from dst_tutorial import experiments
+from dst_tutorial.experiments import EXPERIMENTS, Experiment, load_masks, load_results, run
+from dst_tutorial.models import mlp
+from dst_tutorial.recipes import RECIPES, find_recipe, train
+from dst_tutorial.sparsify import count_weights
+
+TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsity=0.9, masks_of=("slides", 2))
+
+
+def network():
+    return mlp(784, 30, 10)
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Experiments on a small network and a made-up data set, in a folder of their own."""
+    monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(experiments, "load_mnist", make_dataset)
+    monkeypatch.setattr(experiments, "train", lambda *a, **k: train(*a, network=network, **k))
+    return tmp_path / "results"
+
+
+# --- recipes ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_run(dataset):
+    a, b, c = (train("slides", dataset, network=network, epochs=2, seed=s, progress=False) for s in (1, 1, 2))
+    assert a.history.curve("test_loss") == b.history.curve("test_loss") != c.history.curve("test_loss")
+
+
+def test_a_run_touches_no_global_random_state(dataset):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    train("slides", dataset, network=network, epochs=1, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_slide_recipe_on_the_slide_network(dataset):
+    """67,175 active weights at the start, in every snapshot, and in the end; the update comes after the last epoch."""
+    run = train("slides", dataset.take(128, 64), epochs=2, seed=42, progress=False)
+    assert [s.step for s in run.history.snapshots] == [0, 4]
+    assert {sum(m.active for m in s.masks.values()) for s in run.history.snapshots} == {67_175}
+    assert run.history.curve("active_weights") == [67_175, 67_175]
+    summary = run.summary()
+    assert summary["recipe"] == "slides"
+    assert summary["backend"] == "masked"
+    assert (summary["active_weights"], summary["total_weights"], summary["biases"]) == (67_175, 1_343_456, 2_186)
+    assert (summary["data_set"], summary["train_size"]) == ("mnist", 128)
+    assert len(summary["seconds_per_epoch"]) == summary["epochs"] == 2
+    json.dumps(summary)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_and_says_what_it_is(dataset, name):
+    run = train(name, dataset, network=network, epochs=2, sparsity=0.9, progress=False)
+    active, total = count_weights(run.model)
+    dense = RECIPES[name].sparsify is None
+    assert active == (total if dense else 784 * 30 + 300 - (9 * 784 * 30 // 10 + 270))
+    assert run.summary()["sparsity"] == (0 if dense else 0.9)
+    moved = len(run.history.snapshots) > 1
+    assert moved == bool(RECIPES[name].topology)
+
+
+def test_an_unknown_recipe_names_those_there_are():
+    with pytest.raises(ValueError, match="unknown recipe 'nope'; choose from dense, slides"):
+        find_recipe("nope")
+
+
+# --- the runner -------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_file_says_where_its_numbers_come_from(small):
+    file = run(TINY, small, progress=False)
+    assert file == small / "tiny.json"
+    results = load_results("tiny", small)
+    assert "256 training" in results["data_set"]
+    assert [(r["config"]["recipe"]["name"], r["config"]["seed"]) for r in results["runs"]] == [
+        ("dense", 1), ("slides", 1), ("dense", 2), ("slides", 2),
+    ]  # fmt: skip
+    for r in results["runs"]:
+        assert {"date", "code", "python", "torch", "numpy", "system", "cpu", "cores", "threads"} <= set(r["provenance"])
+        assert len(r["epochs"]) == 2
+        assert r["summary"]["data_set"] == "mnist"
+    masks = load_masks("tiny", small)
+    assert list(masks) == [0, 2]
+    assert masks[0]["fc1"].shape == (30, 784)
+    assert masks[0]["fc1"].active == masks[2]["fc1"].active == 784 * 30 // 10
+    assert not (small.parent / "data" / "checkpoints").exists() or not list(
+        (small.parent / "data").rglob("*.safetensors")
+    )
+
+
+def test_finished_runs_are_not_repeated(small, monkeypatch):
+    run(TINY, small, progress=False)
+    first = (small / "tiny.json").read_text()
+
+    def never(*args, **kwargs):
+        raise AssertionError("a finished run was repeated")
+
+    monkeypatch.setattr(experiments, "train", never)
+    run(TINY, small, progress=False)
+    assert (small / "tiny.json").read_text() == first
+
+
+def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
+    """Killed in the second epoch of the third run: two runs are kept, and the third starts from its first epoch."""
+    whole = run(TINY, small / "whole", progress=False).read_text()
+    calls = []
+
+    def killed(*args, **kwargs):
+        calls.append(args[0])
+        if len(calls) < 3:
+            return train(*args, network=network, **kwargs)
+
+        def kill(epoch):
+            raise RuntimeError("killed")
+
+        return train(*args, network=network, on_epoch=kill, **kwargs)
+
+    monkeypatch.setattr(experiments, "train", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(TINY, small, progress=False)
+    assert len(load_results("tiny", small)["runs"]) == 2
+
+    resumed = []
+
+    def counting(*args, **kwargs):
+        epochs = []
+        done = train(*args, network=network, on_epoch=epochs.append, **kwargs)
+        resumed.append([e.epoch for e in epochs])
+        return done
+
+    monkeypatch.setattr(experiments, "train", counting)
+    run(TINY, small, progress=False)
+    assert resumed == [[2], [1, 2]]
+
+    def accuracies(results):
+        return [[e["test_loss"] for e in r["epochs"]] for r in results["runs"]]
+
+    assert accuracies(load_results("tiny", small)) == accuracies(json.loads(whole))
+
+
+def test_another_config_is_another_run(small):
+    run(TINY, small, progress=False)
+    longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsity=0.9)
+    run(longer, small, progress=False)
+    assert [len(r["epochs"]) for r in load_results("tiny", small)["runs"]] == [3]
+
+
+def test_no_result_file_from_the_sample(small, monkeypatch):
+    monkeypatch.setattr(experiments, "load_mnist", lambda: make_dataset(name="mnist-sample"))
+    with pytest.raises(ValueError, match="a result file needs all of MNIST"):
+        run(TINY, small, progress=False)
+    assert not small.exists()
+
+
+def test_a_missing_result_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m dst_tutorial sweep slides"):
+        load_results("slides", tmp_path)
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------------
+
+
+def test_the_recorded_slide_experiment_is_complete_and_within_its_bounds():
+    """The acceptance of the slide protocol, on the recorded runs: full MNIST, at least three seeds, ten epochs."""
+    recorded = load_results("slides")
+    expected = {experiments._key(config) for config in EXPERIMENTS["slides"].configs()}
+    assert {experiments._key(r["config"]) for r in recorded["runs"]} == expected
+    accuracy = {}
+    for r in recorded["runs"]:
+        assert (r["summary"]["data_set"], r["summary"]["train_size"]) == ("mnist", 60_000)
+        assert len(r["epochs"]) == 10
+        accuracy.setdefault(r["config"]["recipe"]["name"], []).append(r["summary"]["test_accuracy"])
+        if r["config"]["recipe"]["name"] != "dense":
+            assert {e["active_weights"] for e in r["epochs"]} == {67_175}
+    assert all(len(seeds) >= 3 for seeds in accuracy.values())
+    assert 96.2 <= sum(accuracy["slides"]) / len(accuracy["slides"]) <= 97.5
+    assert sum(accuracy["dense"]) / len(accuracy["dense"]) >= 98.8

@@ -1,0 +1,140 @@
+"""The notebooks' hygiene; that they run is nbval's to test, and their facts are asserted in their cells."""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from dst_tutorial import exercises
+from dst_tutorial.exercises import dst_loop, masked_layers
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def cells(path, kind=None):
+    return [c for c in nbformat.read(path, as_version=4).cells if kind is None or c.cell_type == kind]
+
+
+def text(path):
+    return "\n\n".join(c.source for c in cells(path, "markdown"))
+
+
+@every_notebook
+def test_it_is_a_valid_notebook_for_python3_without_widget_state(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+@every_notebook
+def test_it_has_the_skeleton(path):
+    prose = text(path)
+    titles = re.findall(r"^# .+$", prose, re.M)
+    assert len(titles) == 1
+    assert titles[0].startswith(f"# {int(path.name[:2])}. ")
+    order = ["**You will be able to**", "**Time**: demo", "**What you will see**", "## What we saw", "## Exercises"]
+    places = [prose.index(mark) for mark in order]
+    assert places == sorted(places)
+    verbs = re.findall(r"^- \*\w+\*", prose[places[0] : places[1]], re.M)
+    assert 3 <= len(verbs) <= 5
+    tags = [tag for c in cells(path) for tag in c.metadata.get("tags", [])]
+    assert tags == ["header", "bootstrap", "navigation"]
+    assert cells(path)[0].metadata.tags == ["header"]
+    assert cells(path)[-1].metadata.tags == ["navigation"]
+    assert len(re.findall(r"^\*\*Exercise \d\*\* \(\d+ minutes, (?:easy|medium|hard)\)", prose, re.M)) == 2
+
+
+@every_notebook
+def test_its_badges_name_its_own_path(path):
+    header = cells(path)[0].source
+    slug = REPOSITORY.removeprefix("https://github.com/")
+    assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name})" in header
+    assert f"mybinder.org/v2/gh/{slug}/main?urlpath=lab/tree/notebooks/{path.name})" in header
+
+
+def test_the_shared_cells_are_up_to_date():
+    done = subprocess.run([sys.executable, ROOT / "notebooks/build.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_notebook
+def test_its_cells_are_short(path):
+    lengths = [len(c.source.strip().splitlines()) for c in cells(path, "code")]
+    assert statistics.median(lengths) <= 6
+    assert max(lengths) <= 25
+
+
+@every_notebook
+def test_every_code_cell_follows_a_sentence(path):
+    """Two code cells never stand side by side, but for the first two (bootstrap and imports)."""
+    kinds = [c.cell_type for c in cells(path)]
+    side_by_side = [i for i in range(1, len(kinds)) if kinds[i] == kinds[i - 1] == "code"]
+    assert not side_by_side
+
+
+@every_notebook
+def test_no_magics(path):
+    for cell in cells(path, "code"):
+        ast.parse(cell.source)  # a magic or a "!" is no Python
+        assert "get_ipython" not in cell.source
+
+
+@every_notebook
+def test_links_and_pictures_lead_somewhere(path):
+    prose = text(path)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        if not target.startswith("http"):
+            assert (path.parent / target.split("#")[0]).exists(), target
+    for alt in re.findall(r"!\[([^\]]*)\]\(", prose):
+        assert len(alt) > 10 or alt.startswith("Open in")
+
+
+@every_notebook
+def test_its_outputs_are_those_of_the_one_command(path):
+    """Committed with outputs, no error, no warning, alt text on every picture, no lone widget."""
+    header = cells(path)[0].source
+    assert re.search(r"\*Outputs below: `(class|full)` mode, made by `make notebooks` on \d{4}-\d\d-\d\d\.\*", header)
+    code = cells(path, "code")
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    pictures = 0
+    for cell in code:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            if "image/png" in output.get("data", {}):
+                pictures += 1
+                assert len(output.metadata["image/png"]["alt"]) > 20
+    assert pictures >= 3
+
+
+@every_notebook
+def test_the_stubs_are_the_head_of_their_solutions(path):
+    module = {"02": masked_layers, "03": dst_loop}[path.name[:2]]
+    stubs = [c.source for c in cells(path, "code") if "...  # your code" in c.source]
+    assert len(stubs) == 2
+    for stub in stubs:
+        name, arguments = re.search(r"def (\w+)\(([^)]*)\)", stub).groups()
+        solution = getattr(module, name)
+        assert solution.__code__.co_varnames[: solution.__code__.co_argcount] == tuple(arguments.split(", "))
+        assert isinstance(getattr(module, f"check_{name}")(lambda *_: None), exercises.Verdict)
+        assert f"check_{name}({name})" in stub
+
+
+@every_notebook
+def test_no_machine_is_named(path):
+    raw = json.dumps(nbformat.read(path, as_version=4))
+    assert str(ROOT) not in raw
+    assert not re.search(r"/(?:root|home|Users|tmp)/", raw)

@@ -1,0 +1,131 @@
+"""The project's own promises: imports run one way, the lists of packages agree, no name is written twice."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import make_dataset
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+FLOORS = [
+    {"positions", "randomness", "checkpoint", "paths", "provenance"},
+    {"data", "models", "masked"},
+    {"sparsify", "topology"},
+    {"measures", "ledger", "training"},
+    {"recipes"},
+    {"plots", "experiments"},
+    {"notebook"},
+    {"widgets", "figures", "exercises", "doctor"},
+    {"__main__"},
+]
+
+
+def imports_of(path):
+    """The package's own modules that a file imports, by their first name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return found - {"__version__", "Verdict", "answered", "judge"}
+
+
+def test_imports_run_one_way():
+    floor = {module: i for i, modules in enumerate(FLOORS) for module in modules}
+    files = [p for p in (ROOT / "dst_tutorial").rglob("*.py") if p.name != "__init__.py"]
+    assert {p.relative_to(ROOT / "dst_tutorial").parts[0].removesuffix(".py") for p in files} == set(floor)
+    for path in files:
+        module = path.relative_to(ROOT / "dst_tutorial").parts[0].removesuffix(".py")
+        for imported in imports_of(path):
+            assert floor[imported] <= floor[module], f"{module} imports {imported}, which stands above it"
+
+
+def test_the_engine_imports_no_layer():
+    reached, todo = set(), {"topology"}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        todo |= imports_of(ROOT / "dst_tutorial" / f"{module}.py") - reached
+    assert not reached & {"masked", "sparsify", "models"}
+
+
+def test_conda_and_pip_ask_for_the_same():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert conda["channels"] == ["conda-forge"]
+    listed = {re.split(r"[=>]", spec)[0]: spec for spec in conda["dependencies"]}
+    project = PYPROJECT["project"]
+    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["notebooks"]):
+        name = {"torch": "pytorch-cpu"}.get(requirement.name, requirement.name)
+        assert listed[name] == f"{name}{requirement.specifier}"
+
+
+def test_the_compiled_requirements_satisfy_the_project():
+    pins = {}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert re.match(r"[\w.-]+==", line), f"not a plain pin: {line}"
+        pins.setdefault(Requirement(line).name, []).append(Requirement(line))
+    project = PYPROJECT["project"]
+    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["test"]):
+        if requirement.name != project["name"]:
+            versions = [next(iter(pin.specifier)).version for pin in pins[requirement.name]]
+            assert all(requirement.specifier.contains(v) for v in versions)
+
+
+def test_versions_agree():
+    import dst_tutorial
+
+    assert dst_tutorial.__version__ == PYPROJECT["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PYPROJECT["project"]["version"]
+    assert citation["license"] == PYPROJECT["project"]["license"]
+
+
+def tracked_text():
+    try:
+        names = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    for name in names:
+        if (ROOT / name).exists() and not name.endswith((".png", ".gz", ".npz")):
+            yield name, (ROOT / name).read_text()
+
+
+def test_the_repository_is_named_in_one_place():
+    """Beside pyproject.toml only what is generated from it (notebooks, and the README's badges) may name it."""
+    slug = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+    named = {name for name, content in tracked_text() if slug in content}
+    assert named <= {"pyproject.toml", "README.md"} | {n for n in named if n.endswith(".ipynb")}
+
+
+def test_a_missing_package_is_named_with_its_mend():
+    code = "import sys; sys.modules['safetensors'] = None; import dst_tutorial"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "dst_tutorial needs the package 'safetensors'" in done.stderr.splitlines()[-1]
+    assert "make setup" in done.stderr
+
+
+def test_the_readme_shows_the_generated_table_and_badges():
+    readme = (ROOT / "README.md").read_text()
+    shown = re.search(r"by `make figures` -->\n(.*?)<!-- end -->", readme, re.S).group(1)
+    assert shown == (ROOT / "figures" / "results_table.md").read_text()
+    slug = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+    assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/" in readme
+    assert f"mybinder.org/v2/gh/{slug}/main" in readme
+    for target in re.findall(r"\]\((?!http)([^)#]+)", readme):
+        assert (ROOT / target).exists(), target
+    listed = re.findall(r"notebooks/(\d\d_\w+\.ipynb)\) \|", readme)
+    assert listed == sorted(p.name for p in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_the_readmes_ten_lines_run(monkeypatch):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    assert len(code.splitlines()) <= 10
+    monkeypatch.setattr("dst_tutorial.load_mnist", make_dataset)
+    exec(compile(code, "README.md", "exec"), {})
