@@ -4,6 +4,8 @@ This is how most papers "do" sparse training. It is easy and exact, and it saves
 multiplied and given a gradient (a zero) and optimiser state, and the mask comes on top.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,11 +31,11 @@ class _Masked:
 
     @classmethod
     def from_dense(cls, layer: nn.Module, mask: Tensor | None = None):
-        """The masked form of a dense layer. It takes over the layer's parameters (no copy is made)."""
-        masked = cls(*cls._shape_of(layer), bias=layer.bias is not None, device="meta", **cls._options_of(layer))
-        masked.weight, masked.bias = layer.weight, layer.bias
+        """A masked copy of a dense layer, with all its settings. Its weights at inactive positions become zero."""
+        masked = copy.deepcopy(layer)
+        masked.__class__ = cls  # a masked layer is its dense layer and one buffer more
         masked._add_mask(mask)
-        return masked.train(layer.training)
+        return masked
 
     # --- the protocol of topology.py: positions index the flattened weight -----------------------------------------
 
@@ -67,7 +69,7 @@ class _Masked:
 
     @torch.no_grad()
     def clear_inactive(self) -> None:
-        self.weight.data.mul_(self.mask)
+        self.weight.data.masked_fill_(~self.mask, 0)  # not a product: NaN * 0 is NaN
 
     def _load_from_state_dict(self, *args) -> None:
         super()._load_from_state_dict(*args)
@@ -92,14 +94,6 @@ class MaskedLinear(_Masked, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.masked_weight, self.bias)
 
-    @staticmethod
-    def _shape_of(layer):
-        return layer.in_features, layer.out_features
-
-    @staticmethod
-    def _options_of(layer):
-        return {}
-
 
 class MaskedConv2d(_Masked, nn.Conv2d):
     """`nn.Conv2d` whose weight [out, in / groups, kh, kw] is multiplied by `mask`: see MaskedLinear."""
@@ -112,14 +106,6 @@ class MaskedConv2d(_Masked, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.masked_weight, self.bias)
-
-    @staticmethod
-    def _shape_of(layer):
-        return layer.in_channels, layer.out_channels, layer.kernel_size
-
-    @staticmethod
-    def _options_of(layer):
-        return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")}
 
 
 MASKED_FORM = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}
