@@ -55,8 +55,8 @@ EXPERIMENTS = {
     for experiment in (
         Experiment(
             "slides",
-            "the slides' results table: dense, Dense+Mask with DST, and the control without any topology update",
-            recipes=("dense", "slides", "slides-static"),
+            "the slides' results table: dense, Dense+Mask with DST, and two controls (static mask, fan-in init)",
+            recipes=("dense", "slides", "slides-static", "slides-fan-in"),
             seeds=(42, 43, 44),
             epochs=10,
             sparsity=0.95,

@@ -30,8 +30,14 @@ LOOKS = {
     "dense": (BLACK, "o", "-"),
     "slides": (BLUE, "s", "-"),
     "slides-static": (ORANGE, "^", "--"),
+    "slides-fan-in": (GREEN, "v", "-."),
 }
-NAMES = {"dense": "dense", "slides": "Dense+Mask, DST", "slides-static": "Dense+Mask, static"}
+NAMES = {
+    "dense": "dense",
+    "slides": "Dense+Mask, DST",
+    "slides-static": "Dense+Mask, static",
+    "slides-fan-in": "Dense+Mask, DST, fan-in init",
+}
 
 STYLE = {
     "font.size": 11,

@@ -31,6 +31,7 @@ class Recipe:
 
 
 _SLIDES = {"allocation": "uniform", "init": "dense"}
+_FAN_IN = _SLIDES | {"init": "fan_in"}
 _SLIDES_DST = {
     "update_interval": 2,
     "unit": "epochs",
@@ -47,6 +48,7 @@ RECIPES = {
     for recipe in (
         Recipe("dense", "all weights, the slides' optimiser: the baseline"),
         Recipe("slides", "the slides' Dense+Mask: every 2 epochs 10% dropped, regrown at random", _SLIDES, _SLIDES_DST),
+        Recipe("slides-fan-in", "the slides' Dense+Mask, drawn for the actual fan-in", _FAN_IN, _SLIDES_DST),
         Recipe("slides-static", "the control: Dense+Mask with a mask that never moves", _SLIDES),
     )
 }  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+WIDTH, HEIGHT = 1280, 1600
 TOKEN = "only-for-this-test"
 QUIET = [
     "--no-sandbox",
@@ -43,6 +44,14 @@ def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("lab")
     shutil.copytree(NOTEBOOKS, root / "notebooks", ignore=shutil.ignore_patterns("build.py", ".*"))
     shutil.copytree(NOTEBOOKS.parent / "figures", root / "figures")
+    plain = {
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # all cells in the page, not only those in view
+        "apputils-extension/notification": '{"fetchNews": "false"}',
+    }
+    for plugin, content in plain.items():
+        file = root / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -75,14 +84,19 @@ def page():
     assert BROWSER, "DST_REQUIRE_BROWSER is set, and there is no Chromium or Chrome"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield browser.new_page(viewport={"width": 1280, "height": 1600})
+        yield browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         browser.close()
 
 
-def keep_screenshot(page, name):
+def keep_screenshot(page, name, height=HEIGHT):
     folder = os.environ.get("DST_SCREENSHOTS")
     if folder:
+        page.set_viewport_size({"width": WIDTH, "height": height})
+        if height > HEIGHT:
+            page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTo(0, 0))")
+            page.wait_for_timeout(1_000)
         page.screenshot(path=Path(folder) / f"{name}.png")
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def run_all(page, lab, name):
@@ -90,8 +104,13 @@ def run_all(page, lab, name):
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.get_by_text("Python 3 (ipykernel) | Busy").wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=300_000)
+    page.wait_for_function(
+        """() => {
+            const done = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')];
+            return done.length && done.every((p, i) => p.textContent === `[${i + 1}]:`);
+        }""",
+        timeout=300_000,
+    )
 
 
 def picture(page):
@@ -106,8 +125,9 @@ def test_moving_each_slider_changes_the_picture(page, lab, name, sliders):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     run_all(page, lab, name)
-    keep_screenshot(page, f"{name}-run")
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    keep_screenshot(page, f"{name}-run", height=14_000)
+    warnings = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").all_inner_texts()
+    assert not warnings
 
     page.locator(".widget-hslider").first.scroll_into_view_if_needed()
     picture(page).wait_for()
