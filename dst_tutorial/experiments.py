@@ -6,6 +6,7 @@ unfinished one from its last epoch.
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from .measures import Masks, PackedMask, exploration_rate
 from .paths import data_folder, results_folder
 from .provenance import provenance
 from .recipes import find_recipe, train
+from .training import History, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -78,43 +80,86 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
     if data.is_sample:
         raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
     configs = list(experiment.configs())
-    kept = {_key(r["config"]): r for r in load_results(experiment.name, folder)["runs"]} if file.exists() else {}
-    todo = [config for config in configs if _key(config) not in kept]
+    masks_file = folder / f"{experiment.name}_masks.npz"
+    kept = _kept(experiment, folder)
+    todo = [
+        config
+        for config in configs
+        if _key(config) not in kept or (_is_chosen(config, experiment.masks_of) and not masks_file.exists())
+    ]
     log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
 
     finished = Parallel(n_jobs=workers, return_as="generator_unordered")(
-        delayed(_one_run)(config, experiment.masks_of, folder / f"{experiment.name}_masks.npz", workers > 1)
-        for config in todo
+        delayed(_one_run)(config, experiment.masks_of, masks_file, workers > 1) for config in todo
     )
     for result in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
-        kept[_key(result["config"])] = result
+        kept = _kept(experiment, folder) | {_key(result["config"]): result}  # another sweep may have written meanwhile
         runs = [kept[_key(config)] for config in configs if _key(config) in kept]
         about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
         _write(file, json.dumps({**about, "runs": runs}, indent=1).encode())
     return file
 
 
+def _kept(experiment: Experiment, folder: Path) -> dict[str, dict]:
+    if not (folder / f"{experiment.name}.json").exists():
+        return {}
+    return {_key(result["config"]): result for result in load_results(experiment.name, folder)["runs"]}
+
+
+def _is_chosen(config: dict, masks_of: tuple[str, int] | None) -> bool:
+    return masks_of == (config["recipe"]["name"], config["seed"])
+
+
 def load_results(name: str, folder: Path | None = None) -> dict:
     """The result file of an experiment. FileNotFoundError says how to make it."""
-    file = (folder or results_folder()) / f"{name}.json"
-    if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist; make it with `python -m dst_tutorial sweep {name}`")
-    return json.loads(file.read_text())
+    return json.loads(_existing(folder, f"{name}.json", name).read_text(encoding="utf-8"))
 
 
-def load_masks(name: str, folder: Path | None = None) -> dict[int, Masks]:
-    """The recorded masks of an experiment's chosen run: by epoch (0: at the start), one entry a change."""
-    masks: dict[int, Masks] = {}
-    with np.load((folder or results_folder()) / f"{name}_masks.npz") as file:
-        for key in file.files:
-            epoch, layer, shape = key.split("|")
-            masks.setdefault(int(epoch), {})[layer] = PackedMask(file[key], tuple(map(int, shape.split("x"))))
-    return masks
+def _existing(folder: Path | None, file: str, experiment: str) -> Path:
+    path = (folder or results_folder()) / file
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial sweep {experiment}`")
+    return path
+
+
+def final_accuracies(results: dict) -> dict[str, list[float]]:
+    """Last-epoch test accuracy (percent): recipe -> one number a seed, in the order of the seeds."""
+    accuracies: dict[str, list[float]] = {}
+    for result in results["runs"]:
+        accuracies.setdefault(result["summary"]["recipe"], []).append(result["summary"]["test_accuracy"])
+    return accuracies
+
+
+def load_masks(name: str, folder: Path | None = None) -> History:
+    """The recorded masks of an experiment's chosen run, as the snapshots of a History (`.masks_at(epoch)`).
+
+    FileNotFoundError says how to make them.
+    """
+    file = _existing(folder, f"{name}_masks.npz", name)
+    masks: dict[tuple[int, int], Masks] = {}
+    with np.load(file) as arrays:
+        for key in arrays.files:
+            step, epoch, layer, shape = key.split("|")
+            mask = PackedMask(arrays[key], tuple(map(int, shape.split("x"))))
+            masks.setdefault((int(step), int(epoch)), {})[layer] = mask
+    return History(snapshots=[Snapshot(step, epoch, m) for (step, epoch), m in masks.items()])
+
+
+def _write_masks(file: Path, snapshots: list[Snapshot]) -> None:
+    arrays = {
+        f"{s.step}|{s.epoch}|{layer}|{'x'.join(map(str, mask.shape))}": mask.bits
+        for s in snapshots
+        for layer, mask in s.masks.items()
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    _write(file, buffer.getvalue())
 
 
 def _one_run(config: dict, masks_of: tuple | None, masks_file: Path, one_thread: bool) -> dict:
     if one_thread:
         torch.set_num_threads(1)
+    source = provenance()  # of the code that starts the run, whatever is committed meanwhile
     name, key = config["recipe"]["name"], _key(config)
     checkpoint = data_folder() / "checkpoints" / f"{name}-{config['seed']}-{key}.safetensors"
     data: Dataset = load_mnist()
@@ -130,20 +175,14 @@ def _one_run(config: dict, masks_of: tuple | None, masks_file: Path, one_thread:
     if done.history.interrupted:
         raise KeyboardInterrupt
     snapshots = done.history.snapshots
-    if masks_of == (name, config["seed"]):
-        arrays = {
-            f"{s.epoch}|{layer}|{'x'.join(map(str, mask.shape))}": mask.bits
-            for s in snapshots
-            for layer, mask in s.masks.items()
-        }
-        masks_file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(masks_file, **arrays)
+    if _is_chosen(config, masks_of):
+        _write_masks(masks_file, snapshots)
     result = {
         "config": config,
         "summary": done.summary(),
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
         "epochs": [asdict(epoch) for epoch in done.history.epochs],
-        "provenance": provenance(),
+        "provenance": source,
     }
     checkpoint.unlink(missing_ok=True)
     return result
@@ -156,6 +195,6 @@ def _key(config: dict) -> str:
 def _write(file: Path, content: bytes) -> None:
     """All of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     part.write_bytes(content)
     os.replace(part, file)

@@ -13,6 +13,7 @@ from . import plots
 from .experiments import EXPERIMENTS, load_masks, load_results
 from .ledger import csr_bytes, dense_bytes, masked_bytes
 from .models import SlideCNN
+from .paths import results_folder
 from .sparsify import sparsify
 
 SLIDES = {"dense": {"accuracy": 98.98, "loss": 0.0449}, "slides": {"accuracy": 96.71, "loss": 0.0992}}  # slide 6
@@ -22,7 +23,7 @@ SLIDES = {"dense": {"accuracy": 98.98, "loss": 0.0449}, "slides": {"accuracy": 9
 
 
 def results_rows(results: dict) -> list[dict[str, str]]:
-    """The slides' results table with seeds, spread and the static control, a row a recipe."""
+    """The slides' results table with seeds, spread and the controls, a row a recipe."""
     rows = []
     for recipe in dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]):
         runs = [run["summary"] for run in results["runs"] if run["config"]["recipe"]["name"] == recipe]
@@ -71,13 +72,13 @@ def provenance_line(results: dict) -> str:
     """One sentence: where the numbers of a result file come from."""
     runs = results["runs"]
     seeds = sorted({run["config"]["seed"] for run in runs})
-    first = runs[0]["provenance"]
+    machines = sorted({"torch {torch} on {threads} thread(s) of {cpu}".format(**run["provenance"]) for run in runs})
     dates = sorted({run["provenance"]["date"] for run in runs})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     return (
         f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}; {results['data_set']}; "
         f"{runs[0]['config']['epochs']} epochs; last-epoch test accuracy. Run {when} "
-        f"with torch {first['torch']} on {first['threads']} thread(s) of {first['cpu']}."
+        f"with {'; '.join(machines)}."
     )
 
 
@@ -108,12 +109,14 @@ def training_curves() -> Figure:
 
 def mask_evolution(palette: str) -> Figure:
     """Slide 7: the mask of fc4, one panel an epoch."""
-    return plots.mask_evolution(load_masks("slides"), "fc4", EXPERIMENTS["slides"].epochs, palette)
+    recorded = load_masks("slides")
+    epochs = range(EXPERIMENTS["slides"].epochs + 1)
+    return plots.mask_evolution([recorded.masks_at(epoch)["fc4"] for epoch in epochs], "fc4", palette)
 
 
 def training_memory() -> Figure:
     """Slides 2 and 3: what is held while training, counted from the shapes."""
-    model = sparsify(SlideCNN(), 0.95)
+    model = sparsify(SlideCNN(), 0.95, allocation="uniform")
     ledgers = {
         "dense": dense_bytes(model),
         "Dense+Mask, 95%": masked_bytes(model),
@@ -146,14 +149,19 @@ def write_all(folder: Path) -> dict:
         entry = {"from": source, "sha256": hashlib.sha256(content).hexdigest()}
         files[name] = entry | ({"alt": alt} if alt else {})
 
+    def sha256_of_results() -> dict[str, str]:
+        sources = {source for source, _ in (*FIGURES.values(), *TABLES.values()) if source.startswith("results/")}
+        files = {source: results_folder() / Path(source).name for source in sorted(sources)}
+        return {source: hashlib.sha256(file.read_bytes()).hexdigest() for source, file in files.items()}
+
     for name, (source, make) in FIGURES.items():
         figure = make()
         for ending in ("svg", "png"):
             write(f"{name}.{ending}", rendered(figure, ending), source, figure.get_label())
     for name, (source, make_table) in TABLES.items():
         write(name, make_table().encode(), source)
-    manifest = {"made by": "python -m dst_tutorial figures", "files": files}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    manifest = {"made by": "python -m dst_tutorial figures", "results": sha256_of_results(), "files": files}
+    (folder / "manifest.json").write_bytes((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
     return manifest
 
 
@@ -161,6 +169,6 @@ def rendered(figure: Figure, ending: str) -> bytes:
     """The bytes of a figure file: the same for the same figure, so without the date."""
     metadata = {"Description": figure.get_label()} | ({"Date": None} if ending == "svg" else {})
     buffer = io.BytesIO()
-    with plots.mpl.rc_context(plots.STYLE):
+    with plots.style():
         figure.savefig(buffer, format=ending, dpi=200, metadata=metadata)
     return buffer.getvalue()

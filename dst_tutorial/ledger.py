@@ -11,7 +11,7 @@ Ledger = dict[str, int]  # bytes by kind
 
 
 def dense_bytes(model: nn.Module) -> Ledger:
-    """Training every weight with Adam: weights, gradients and two moments. Biases included."""
+    """Training all Linear and Conv2d layers with Adam: weights and biases, gradients, two moments."""
     return _arrays(count_weights(model)[1] + _biases(model))
 
 

@@ -83,8 +83,8 @@ class MaskedLinear(_Masked, nn.Linear):
     """`nn.Linear` whose weight [out, in] is multiplied by `mask` (bool [out, in], True = active) in every forward.
 
     Without a mask all weights are active. Inactive weights are stored as exact zeros, and their gradient is exactly
-    zero, so an optimiser with a fresh state cannot move them; after a topology update the momentum left behind could,
-    and `DynamicSparsity.step` clears it away.
+    zero: SGD, Adam and their like leave them there. Momentum from before a topology update, or an optimiser that mixes
+    weights (Muon), may move them; `fit` and `DynamicSparsity.step` set them back, and no output ever uses them.
     """
 
     def __init__(self, in_features, out_features, bias=True, *, mask=None, device=None, dtype=None):

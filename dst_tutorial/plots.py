@@ -3,7 +3,8 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only cue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .measures import CHANGES, Masks, PackedMask, changes
+from .measures import CHANGES, PackedMask, changes
 
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE, BLACK = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000",
@@ -51,6 +52,15 @@ STYLE = {
 }
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """Our look, whatever the reader's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def _figure(width: float, height: float, alt: str) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(alt)
@@ -60,7 +70,7 @@ def _figure(width: float, height: float, alt: str) -> Figure:
 def _styled(function):
     @wraps(function)
     def draw(*args, **kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
+        with style():
             return function(*args, **kwargs)
 
     return draw
@@ -97,15 +107,14 @@ def mask_changes(before: PackedMask, after: PackedMask, palette: str = "okabe-it
 
 
 @_styled
-def mask_evolution(masks: Mapping[int, Masks], layer: str, epochs: int, palette: str = "okabe-ito") -> Figure:
+def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okabe-ito") -> Figure:
     """The slides' picture: a layer's mask at the start and after every epoch, each against the one before.
 
-    masks   by epoch, at the start (0) and after every topology update (`experiments.load_masks`)
+    masks   of the layer called `layer`, at the start and at the end of each epoch
     Every weight is drawn, at least two pixels wide.
     """
-    at = [masks[max(e for e in masks if e <= epoch)][layer] for epoch in range(epochs + 1)]
-    first = at[0]
-    moved = sum(a is not b for a, b in pairwise(at))
+    first, epochs = masks[0], len(masks) - 1
+    moved = sum((a.bits != b.bits).any() for a, b in pairwise(masks))
     figure = _figure(
         13,
         0.62 * (epochs + 1) + 0.6,
@@ -113,14 +122,14 @@ def mask_evolution(masks: Mapping[int, Masks], layer: str, epochs: int, palette:
         f"active in each; {moved} epochs end with a topology update, which moves some; the others change none.",
     )
     for epoch, axes in enumerate(figure.subplots(epochs + 1, 1)):
-        before = at[max(epoch - 1, 0)]
-        _draw_changes(axes, before, at[epoch], palette, aspect="auto")
-        counts = np.bincount(changes(before, at[epoch]).ravel(), minlength=4)
+        before = masks[max(epoch - 1, 0)]
+        _draw_changes(axes, before, masks[epoch], palette, aspect="auto")
+        counts = np.bincount(changes(before, masks[epoch]).ravel(), minlength=4)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
         axes.set_ylabel("start" if epoch == 0 else f"epoch {epoch}", rotation=0, ha="right", va="center")
         moves = f"−{counts[2]}  +{counts[3]}" if counts[2] else "no update"
-        axes.annotate(f"{at[epoch].active} active\n{moves if epoch else ''}", (1.005, 0.5), xycoords="axes fraction",
+        axes.annotate(f"{masks[epoch].active} active\n{moves if epoch else ''}", (1.005, 0.5), xycoords="axes fraction",
                       va="center", fontsize=9)  # fmt: skip
     _legend_of_changes(figure, palette)
     return figure
@@ -149,6 +158,16 @@ def mask_product(weight: np.ndarray, mask: np.ndarray) -> Figure:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+def _draw_seeds(axes, recipe: str, seeds: Sequence[Sequence[float]]) -> str:
+    """A recipe's curves by epoch: the mean over seeds, in a band from the lowest to the highest. Its colour."""
+    curves = np.array(seeds)
+    epochs = np.arange(1, curves.shape[1] + 1)
+    colour, marker, line = LOOKS.get(recipe, (GREY, "d", "-."))
+    axes.fill_between(epochs, curves.min(0), curves.max(0), color=colour, alpha=0.18, linewidth=0)
+    axes.plot(epochs, curves.mean(0), line, marker=marker, color=colour, label=NAMES.get(recipe, recipe))
+    return colour
+
+
 @_styled
 def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references: Mapping[str, float] | None = None,
                     title: str = "") -> Figure:  # fmt: skip
@@ -160,11 +179,7 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
     figure = _figure(8, 4.2, f"Test accuracy by epoch. {told}.")
     axes = figure.subplots()
     for name, seeds in curves.items():
-        seeds = np.array(seeds)
-        epochs = np.arange(1, seeds.shape[1] + 1)
-        colour, marker, line = LOOKS.get(name, (GREY, "d", "-."))
-        axes.fill_between(epochs, seeds.min(0), seeds.max(0), color=colour, alpha=0.18, linewidth=0)
-        axes.plot(epochs, seeds.mean(0), line, marker=marker, color=colour, label=NAMES.get(name, name))
+        colour = _draw_seeds(axes, name, seeds)
         if references and name in references:
             axes.axhline(references[name], color=colour, linestyle=":", linewidth=1)
             axes.annotate(f"slides: {references[name]:.2f}", (1, references[name]), color=colour, fontsize=9,
@@ -176,11 +191,11 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
 
 
 @_styled
-def topology_in_motion(accuracy: Mapping[str, Sequence[float]], steps: Sequence[int], explored: Sequence[float],
-                       kept: Sequence[float], title: str = "") -> Figure:  # fmt: skip
+def topology_in_motion(accuracy: Mapping[str, Sequence[Sequence[float]]], steps: Sequence[int],
+                       explored: Sequence[float], kept: Sequence[float], title: str = "") -> Figure:  # fmt: skip
     """What the sliders of notebook 03 move.
 
-    accuracy         recipe -> test accuracy (%) by epoch
+    accuracy         recipe -> test accuracy (%) by epoch, one list a seed: mean and range are drawn
     steps            at the start and after each topology update
     explored, kept   at those steps: exploration rate R_s, and the share of the first mask that is still active
     """
@@ -188,14 +203,14 @@ def topology_in_motion(accuracy: Mapping[str, Sequence[float]], steps: Sequence[
         10,
         3.6,
         f"Left: test accuracy by epoch, ending at "
-        f"{', '.join(f'{c[-1]:.1f}% ({NAMES.get(n, n)})' for n, c in accuracy.items())}. Right: after the last of "
+        f"{', '.join(f'{np.mean(c, axis=0)[-1]:.1f}% ({NAMES.get(n, n)})' for n, c in accuracy.items())}, means of "
+        f"{len(next(iter(accuracy.values())))} seeds. Right: after the last of "
         f"{len(steps) - 1} updates {100 * explored[-1]:.1f}% of all positions have been active at some time, and "
         f"{100 * kept[-1]:.0f}% of the first connections still are.",
     )
     left, right = figure.subplots(1, 2)
-    for name, curve in accuracy.items():
-        colour, marker, line = LOOKS.get(name, (GREY, "d", "-."))
-        left.plot(range(1, len(curve) + 1), curve, line, marker=marker, color=colour, label=NAMES.get(name, name))
+    for name, seeds in accuracy.items():
+        _draw_seeds(left, name, seeds)
     left.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(None, 100), title=title)
     left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     left.legend(loc="lower right")
@@ -213,7 +228,7 @@ def signal_strength(signals: Mapping[str, Mapping[str, float]], title: str = "")
     figure = _figure(8, 3.8, f"How strong the signal is after each layer. After the last: {ends}.")
     axes = figure.subplots()
     for (name, values), (colour, marker, line) in zip(
-        signals.items(), ((BLACK, "o", "-"), (BLUE, "s", "-"), (VERMILLION, "^", "--")), strict=False
+        signals.items(), ((BLACK, "o", "-"), (BLUE, "s", "-"), (GREY, "o", "--"), (VERMILLION, "^", "--")), strict=False
     ):
         axes.plot(list(values), list(values.values()), line, marker=marker, color=colour, label=name)
     axes.set(yscale="log", ylabel="standard deviation\nfrom image to image", title=title)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 def exact_floor(fraction: float, n: int) -> int:
     """floor(fraction * n) for the decimal that was meant: 0.57 of 100 is 57, where floats give 56.99999999999999."""
-    return math.floor(Fraction(fraction).limit_denominator(10**6) * n)
+    return math.floor(Fraction(float(fraction)).limit_denominator(10**12) * n)
 
 
 def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """Named ways to train, a few lines each: `train(RECIPES["slides"], load_mnist(), seed=42)`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -104,6 +104,16 @@ def train(
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     check_sparsity(sparsity)
+    config = {
+        "recipe": recipe.name,
+        "network": network.__name__,
+        "backend": recipe.backend,
+        "sparsity": sparsity if recipe.sparsify is not None else 0.0,
+        "seed": seed,
+        "data_set": data.name,
+        "train_size": len(data.train_labels),
+        "test_size": len(data.test_labels),
+    }
     model = build(recipe, network, sparsity, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     topology = DynamicSparsity(model, optimizer, seed=seed, **recipe.topology) if recipe.topology else None
@@ -117,22 +127,10 @@ def train(
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,
+        config=config | {"options": asdict(recipe)},
         on_epoch=on_epoch,
     )
-    return Run(
-        config={
-            "recipe": recipe.name,
-            "network": network.__name__,
-            "backend": recipe.backend,
-            "sparsity": sparsity if recipe.sparsify is not None else 0.0,
-            "seed": seed,
-            "data_set": data.name,
-            "train_size": len(data.train_labels),
-            "test_size": len(data.test_labels),
-        },
-        model=model,
-        history=history,
-    )
+    return Run(config, model, history)
 
 
 def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, seed: int) -> nn.Module:

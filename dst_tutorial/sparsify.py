@@ -37,7 +37,7 @@ ALLOCATIONS: dict[str, Callable[[Shapes, float], dict[str, int]]] = {"uniform": 
 
 def keep_dense(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
     """The slides' initialisation: the values the dense layer drew for *its* fan-in. Sparse signals shrink under it."""
-    return layer.weight.detach().take(positions)
+    return layer.weight.detach().take(positions.to(layer.weight.device))
 
 
 def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
@@ -108,6 +108,11 @@ def sparsify(
     if not dense:
         already = f"; its {len(found)} sparse layers are left as they are" if (found := sparse_layers(model)) else ""
         raise ValueError(f"nothing to sparsify: this {type(model).__name__} has no nn.Linear or nn.Conv2d{already}")
+
+    for layer in dense.values():
+        owners = [n for n, m in model.named_modules() if any(p is layer.weight for p in m.parameters(recurse=False))]
+        if len(owners) > 1:
+            raise ValueError(f"{' and '.join(owners)} share one weight and would get a mask each: untie them first")
 
     counts = allocate({name: layer.weight.shape for name, layer in dense.items()}, sparsity)
     generator = stream(seed, "masks")

@@ -17,7 +17,7 @@ from . import checkpoint as checkpoints
 from .data import Dataset
 from .measures import Masks, PackedMask, masks_of
 from .randomness import stream
-from .sparsify import count_weights
+from .sparsify import count_weights, sparse_layers
 from .topology import DynamicSparsity
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Snapshot:
     """All masks after a topology update (or at the start: step 0, epoch 0)."""
 
     step: int
-    epoch: int  # epochs finished when it was taken
+    epoch: int  # the epoch in which, or at whose end, it was taken
     masks: Masks
 
 
@@ -64,6 +64,8 @@ class History:
 
     def masks_at(self, epoch: int) -> Masks:
         """The masks as they were at the end of `epoch` (0: at the start)."""
+        if not self.snapshots:
+            raise ValueError("this history has no masks: the network was dense")
         return [snapshot for snapshot in self.snapshots if snapshot.epoch <= epoch][-1].masks
 
     def state_dict(self) -> dict:
@@ -101,12 +103,14 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
     device, was_training = _device(model), model.training
     model.eval()
     right = loss = 0.0
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        y = y.to(device)
-        logits = model(x.to(device))
-        loss += F.cross_entropy(logits, y, reduction="sum").item()
-        right += (logits.argmax(1) == y).sum().item()
-    model.train(was_training)
+    try:
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            y = y.to(device)
+            logits = model(x.to(device))
+            loss += F.cross_entropy(logits, y, reduction="sum").item()
+            right += (logits.argmax(1) == y).sum().item()
+    finally:  # Ctrl-C may come here too
+        model.train(was_training)
     return Evaluation(100 * right / len(labels), loss / len(labels))
 
 
@@ -121,6 +125,7 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     checkpoint: Path | str | None = None,
+    config: dict | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train `model` on `data` for `epochs`, in place, and return the History.
@@ -130,10 +135,13 @@ def fit(
     seed        of the order of the images; it touches no global random state
     checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
                 uninterrupted run would
+    config      what else determines this run, plain values; a checkpoint of another config is refused
     on_epoch    called with each finished epoch (a live plot, say)
 
     Ctrl-C stops it and keeps what was reached: the model as it is, and the History of all finished epochs.
     """
+    if checkpoint and Path(checkpoint).is_dir():
+        raise ValueError(f"the checkpoint must be a file, and {checkpoint} is a folder")
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
     optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -141,19 +149,19 @@ def fit(
     images, labels = data.train_images.to(device), data.train_labels.to(device)
     order = stream(seed, "order")
     history = History()
-    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels)}
+    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
+    sparse = sparse_layers(model).values()
 
     if checkpoint and Path(checkpoint).exists():
         _resume(checkpoint, run, model, optimizer, topology, order, history)
-    elif topology:
+    elif sparse:
         history.snapshots.append(Snapshot(0, 0, masks_of(model)))
 
     model.train()
     steps = -(-len(labels) // batch_size)
     done = len(history.epochs)
-    bar = tqdm(
-        total=epochs * steps, initial=done * steps, disable=not progress, leave=False, mininterval=0.5, unit="step"
-    )
+    shown = {} if progress else {"disable": True}  # so that TQDM_DISABLE=1 is heard
+    bar = tqdm(total=epochs * steps, initial=done * steps, leave=False, mininterval=0.5, unit="step", **shown)
     try:
         for epoch in range(done + 1, epochs + 1):
             bar.set_description(f"epoch {epoch}/{epochs}")
@@ -165,8 +173,11 @@ def fit(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if topology and topology.step():
-                    history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch - 1, masks_of(model)))
+                if topology is None:
+                    for layer in sparse:  # an optimiser may move even a weight of zero with a gradient of zero
+                        layer.clear_inactive()
+                elif topology.step():
+                    history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
                 loss_sum += loss.item() * len(y)
                 right += (logits.argmax(1) == y).sum().item()
                 bar.update()
@@ -220,8 +231,11 @@ def _resume(path, run, model, optimizer, topology, order, history) -> None:
         raise ValueError(f"{path} is the checkpoint of another run: it has {was}, this has {now}. Name another file.")
     if (state["topology"] is None) != (topology is None):
         raise ValueError(f"{path} is the checkpoint of another run: one has a topology engine, the other none")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except RuntimeError as error:
+        raise ValueError(f"{path} is the checkpoint of another network; name another file ({error})") from error
     if topology:
         topology.load_state_dict(state["topology"])
     order.set_state(state["order"])

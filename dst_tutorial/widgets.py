@@ -78,13 +78,19 @@ def layer_signals(model: nn.Module, images: torch.Tensor) -> dict[str, float]:
 
 
 def draw_signals(sparsity: float, seed: int = 42) -> Figure:
-    """How strong the signal of the untrained slide network is after each layer: dense, and sparse in two ways."""
+    """How strong the signal of the untrained slide network is after each layer: dense and sparse, by two rules.
+
+    Compare dense with sparse under one rule: the rules differ in their gain, too.
+    """
     images = _some_mnist().test_images[:500]
     dense = build(find_recipe("dense"), SlideCNN, 0.0, seed)
     networks = {
-        "dense": dense,
-        "sparse, the dense layers' values": sparsify(dense, sparsity, seed=seed),
-        "sparse, drawn for the actual fan-in": sparsify(dense, sparsity, init="fan_in", seed=seed),
+        "dense, PyTorch's values": dense,
+        "sparse, the same values": sparsify(dense, sparsity, allocation="uniform", init="dense", seed=seed),
+        "dense, drawn for its fan-in": sparsify(dense, 0.0, allocation="uniform", init="fan_in", seed=seed),
+        "sparse, drawn for the actual fan-in": sparsify(
+            dense, sparsity, allocation="uniform", init="fan_in", seed=seed
+        ),
     }
     signals = {name: layer_signals(network, images) for name, network in networks.items()}
     return plots.signal_strength(signals, f"untrained SlideCNN, {100 * sparsity:g}% sparse")
@@ -98,15 +104,16 @@ def signal_explorer() -> ipw.VBox:
 # --- notebook 03: the DST loop ----------------------------------------------------------------------------------------
 
 LIVE_IMAGES, LIVE_EPOCHS = 3_000, 4
+LIVE_SEEDS = (42, 43, 44)
 
 
 @cache
 def _some_mnist() -> Dataset:
-    return load_mnist().take(LIVE_IMAGES, 1_000)
+    return load_mnist().at_most(LIVE_IMAGES, 1_000)
 
 
-@lru_cache(maxsize=64)
-def train_live(sparsity: float, update_interval: int | None, seed: int = 42) -> History:
+@lru_cache(maxsize=128)
+def train_live(sparsity: float, update_interval: int | None, seed: int) -> History:
     """LeNet-300-100 on 3,000 images for 4 epochs; a topology update every so many steps (None: a static mask)."""
     model = build(find_recipe("slides"), LeNet300100, sparsity, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -116,12 +123,17 @@ def train_live(sparsity: float, update_interval: int | None, seed: int = 42) -> 
 
 
 def draw_dst(sparsity: float, update_interval: int) -> Figure:
-    """Train live, with topology updates and without; show accuracy, and how far the topology has moved."""
-    moving, static = train_live(sparsity, update_interval), train_live(sparsity, None)
-    masks = [snapshot.masks for snapshot in moving.snapshots]
+    """Train live from three seeds, with topology updates and without; show accuracy, and how the topology moved."""
+    moving = [train_live(sparsity, update_interval, seed) for seed in LIVE_SEEDS]
+    static = [train_live(sparsity, None, seed) for seed in LIVE_SEEDS]
+    snapshots = moving[0].snapshots  # how far it moves hardly depends on the seed
+    masks = [snapshot.masks for snapshot in snapshots]
     return plots.topology_in_motion(
-        {"slides": moving.curve("test_accuracy"), "slides-static": static.curve("test_accuracy")},
-        steps=[snapshot.step for snapshot in moving.snapshots],
+        {
+            "slides": [history.curve("test_accuracy") for history in moving],
+            "slides-static": [history.curve("test_accuracy") for history in static],
+        },
+        steps=[snapshot.step for snapshot in snapshots],
         explored=[exploration_rate(masks[: i + 1]) for i in range(len(masks))],
         kept=[overlap(masks[0], later) for later in masks],
         title=f"LeNet-300-100, {100 * sparsity:g}% sparse",
@@ -129,7 +141,7 @@ def draw_dst(sparsity: float, update_interval: int) -> Figure:
 
 
 def dst_explorer() -> ipw.VBox:
-    """Move the sparsity and the prune interval; a network is trained anew at each move, in seconds."""
+    """Move the sparsity and the prune interval; networks are trained anew at each move, in seconds."""
     return explorer(
         draw_dst,
         sparsity=_slider(SPARSITIES, 0.95, "sparsity"),

@@ -1,6 +1,6 @@
-"""Fill in the cells that all notebooks share, run the notebooks, and keep their outputs.
+"""Fill in what is generated in the notebooks and the README, run the notebooks, keep their outputs.
 
-    python notebooks/build.py                 fill in badges, bootstrap and navigation
+    python notebooks/build.py                 fill in badges, bootstrap, navigation, the README's badges and table
     python notebooks/build.py --check         only say whether they are up to date (exit status 1 if not)
     python notebooks/build.py --run [--mode class]      and run them all: what `make notebooks` does
     python notebooks/build.py --measure       run them in demo mode, print time and peak memory, keep nothing
@@ -24,14 +24,14 @@ import typer
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
 REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 SLUG = REPOSITORY.removeprefix("https://github.com/")
 
 BADGES = f"""\
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/main/notebooks/{{name}})
-[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})
-
-*Outputs below: {{outputs}}*"""
+[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})"""
+OUTPUTS = "*Outputs below: {}*"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 NOT_RUN = "none yet; `make notebooks` makes them."
 
@@ -76,7 +76,7 @@ def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
     by_tag = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     was = re.search(r"\*Outputs below: (.*)\*$", by_tag["header"].source)
     outputs = outputs or (was.group(1) if was else NOT_RUN)
-    by_tag["header"].source = BADGES.format(name=path.name, outputs=outputs)
+    by_tag["header"].source = f"{BADGES.format(name=path.name)}\n\n{OUTPUTS.format(outputs)}"
     by_tag["bootstrap"].source = BOOTSTRAP
     by_tag["navigation"].source = navigation(path)
     notebook.metadata = {
@@ -84,6 +84,19 @@ def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
         "language_info": {"name": "python"},
     }
     return notebook
+
+
+def readme() -> str:
+    """The README with its badges and its results table made anew."""
+    text = README.read_text(encoding="utf-8")
+    blocks = {
+        "badges": BADGES.format(name=notebooks()[0].name) + "\n",
+        "results": (HERE.parent / "figures" / "results_table.md").read_text(encoding="utf-8"),
+    }
+    for name, block in blocks.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+        text = text[: text.index(begin) + len(begin)] + block + text[text.index(end) :]
+    return text
 
 
 def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, int]:
@@ -124,6 +137,13 @@ def main(
     mode: str = "class",
 ) -> None:
     stale = []
+
+    def keep(path: Path, content: str) -> None:
+        if content != path.read_text(encoding="utf-8"):
+            stale.append(path.name)
+            if not check:
+                path.write_bytes(content.encode())
+
     for path in notebooks():
         if execute or measure:
             how = "demo" if measure else mode
@@ -136,11 +156,8 @@ def main(
             without_widgets(notebook)
         else:
             notebook = filled_in(path)
-        content = nbformat.writes(notebook) + "\n"
-        if content != path.read_text():
-            stale.append(path.name)
-            if not check:
-                path.write_text(content)
+        keep(path, nbformat.writes(notebook) + "\n")
+    keep(README, readme())
     if check and stale:
         print(f"out of date: {', '.join(stale)}; run `python notebooks/build.py`")
         raise typer.Exit(1)

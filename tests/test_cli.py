@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -49,6 +48,7 @@ def test_train_prints_one_json_document_on_standard_output():
         (["--recipe", "nope"], "unknown recipe 'nope'; choose from dense, slides"),
         (["--recipe", "slides", "--sparsity", "1"], "sparsity is the fraction of zeros and must be in [0, 1)"),
         (["--recipe", "dense", "--train-size", "70000"], "train_size must be from 1 to"),
+        (["--recipe", "dense", "--train-size", "64", "--checkpoint", "."], "must be a file"),
     ],
 )
 def test_a_mistake_ends_in_one_line_and_status_2(arguments, message):
@@ -112,6 +112,17 @@ def test_doctor_names_a_mend_for_each_failure(invoke, monkeypatch):
     assert "mend: `pip install ipywidgets`" in invoke("doctor").output
 
 
+def test_doctor_sees_a_kernel_that_runs_another_python(monkeypatch, tmp_path):
+    kernel = tmp_path / "python3" / "kernel.json"
+    kernel.parent.mkdir()
+    monkeypatch.setattr(doctor, "jupyter_path", lambda *below: [str(tmp_path)])
+    for python, ok in ((sys.executable, True), ("python", True), ("/gone/bin/python", False)):
+        kernel.write_text(json.dumps({"argv": [python, "-m", "ipykernel_launcher"]}))
+        (finding,) = doctor._kernel()
+        assert finding.ok == ok
+        assert python in finding.found
+
+
 def test_doctor_finds_missing_and_old_packages(monkeypatch):
     def version(name):
         if name == "ipywidgets":
@@ -132,8 +143,20 @@ def test_doctor_sees_a_folder_it_cannot_write(monkeypatch, tmp_path):
     assert "DST_TUTORIAL_DATA" in failed["write to data folder"]
 
 
-def test_logs_go_to_standard_error():
-    logging.getLogger("dst_tutorial").debug("nothing")
-    done = run("data", "--json")
+def test_logs_go_to_standard_error(tmp_path):
+    """Without network and npm the sample's warning is logged, and standard output is still one JSON document."""
+    code = "from dst_tutorial import data, __main__; data.SOURCES.clear(); __main__.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "data", "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DST_TUTORIAL_DATA": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
-    json.loads(done.stdout)
+    assert json.loads(done.stdout)["data_set"] == "mnist-sample"
+    assert "this is the SAMPLE" in done.stderr
+
+
+def test_a_loss_that_is_no_number_is_null(capsys):
+    cli._print_json({"test_loss": float("nan"), "list": [float("inf"), 1.5, None]})
+    assert json.loads(capsys.readouterr().out) == {"test_loss": None, "list": [None, 1.5, None]}

@@ -133,6 +133,25 @@ def test_the_folder_is_named_by_the_environment(small_files, monkeypatch):
     assert len(load_mnist().train_labels) == 5_000
 
 
+def test_a_silent_network_is_waited_for_once(monkeypatch, tmp_path):
+    asked = []
+
+    def silent(place):
+        asked.append(place)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(data, "SOURCES", {"a silent mirror": silent})
+    assert load_mnist(tmp_path).is_sample
+    assert load_mnist(tmp_path).is_sample
+    assert len(asked) == 1
+
+
+def test_at_most_takes_what_there_is(dataset):
+    part = dataset.at_most(10**6, 10)
+    assert (len(part.train_labels), len(part.test_labels)) == (256, 10)
+    assert len(dataset.at_most().train_labels) == 256
+
+
 def test_take(dataset):
     part = dataset.take(10, 5)
     assert (len(part.train_labels), len(part.test_labels)) == (10, 5)

@@ -87,10 +87,12 @@ def test_a_result_file_says_where_its_numbers_come_from(small):
         assert {"date", "code", "python", "torch", "numpy", "system", "cpu", "cores", "threads"} <= set(r["provenance"])
         assert len(r["epochs"]) == 2
         assert r["summary"]["data_set"] == "mnist"
-    masks = load_masks("tiny", small)
-    assert list(masks) == [0, 2]
-    assert masks[0]["fc1"].shape == (30, 784)
-    assert masks[0]["fc1"].active == masks[2]["fc1"].active == 784 * 30 // 10
+    recorded = load_masks("tiny", small)
+    assert [(s.step, s.epoch) for s in recorded.snapshots] == [(0, 0), (8, 2)]
+    first, last = recorded.masks_at(1)["fc1"], recorded.masks_at(2)["fc1"]
+    assert first.shape == (30, 784)
+    assert first.active == last.active == 784 * 30 // 10
+    assert (first.bits != last.bits).any()
     assert not (small.parent / "data" / "checkpoints").exists() or not list(
         (small.parent / "data").rglob("*.safetensors")
     )
@@ -106,6 +108,16 @@ def test_finished_runs_are_not_repeated(small, monkeypatch):
     monkeypatch.setattr(experiments, "train", never)
     run(TINY, small, progress=False)
     assert (small / "tiny.json").read_text() == first
+
+
+def test_a_lost_mask_file_is_made_anew(small):
+    run(TINY, small, progress=False)
+    with pytest.raises(FileNotFoundError, match="sweep slides"):
+        load_masks("slides", small)
+    content = (small / "tiny_masks.npz").read_bytes()
+    (small / "tiny_masks.npz").unlink()
+    run(TINY, small, progress=False)
+    assert (small / "tiny_masks.npz").read_bytes() == content
 
 
 def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
@@ -151,6 +163,14 @@ def test_another_config_is_another_run(small):
     longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsity=0.9)
     run(longer, small, progress=False)
     assert [len(r["epochs"]) for r in load_results("tiny", small)["runs"]] == [3]
+
+
+def test_a_checkpoint_of_another_sparsity_or_recipe_is_refused(dataset, tmp_path):
+    options = {"network": network, "epochs": 1, "progress": False, "checkpoint": tmp_path / "c"}
+    train("slides", dataset, sparsity=0.9, **options)
+    for other in ({"recipe": "slides", "sparsity": 0.5}, {"recipe": "slides-fan-in", "sparsity": 0.9}):
+        with pytest.raises(ValueError, match="checkpoint of another run"):
+            train(data=dataset, **other, **options)
 
 
 def test_no_result_file_from_the_sample(small, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dst_tutorial import DynamicSparsity, MaskedConv2d, MaskedLinear, sparsify
+from dst_tutorial import DynamicSparsity, MaskedConv2d, MaskedLinear, fit, mlp, sparsify
 
 OPTIMISERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
@@ -91,6 +91,23 @@ def test_stored_inactive_weights_stay_exactly_zero(optimiser, reset_moments):
         for layer in engine.layers.values():
             assert (layer.weight[~layer.mask] == 0).all()
     assert engine.updates == 6
+
+
+def test_fit_holds_inactive_weights_at_zero_under_an_optimiser_that_moves_them(dataset):
+    """With no engine at hand: left-over momentum, and noise on every weight."""
+
+    class Noisy(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        p.add_(torch.randn_like(p))
+
+    model = sparsify(mlp(784, 10), 0.7, seed=1)
+    fit(model, dataset, Noisy(model.parameters(), lr=0.1), epochs=1, progress=False)
+    assert (model.fc1.weight[~model.fc1.mask] == 0).all()
+    assert (model.fc1.weight[model.fc1.mask] != 0).all()
 
 
 def test_state_dict_round_trip():

@@ -51,7 +51,12 @@ def test_absent_is_the_complement(present, n):
 @given(st.integers(0, 100), st.integers(0, 10**6))
 def test_exact_floor_means_the_decimal(percent, n):
     assert exact_floor(percent / 100, n) == percent * n // 100
-    assert n - exact_floor(1 - (100 - percent) / 100, n) == n - percent * n // 100
+    assert exact_floor(1 - (100 - percent) / 100, n) == percent * n // 100  # 1 - 0.9 is 0.09999999999999998
+
+
+def test_exact_floor_is_exact_for_very_sparse_layers():
+    assert exact_floor(1 - 1e-7, 10_000) == 9_999
+    assert exact_floor(0.9999, 10**10) == 9_999_000_000
 
 
 def test_streams_repeat_and_differ():

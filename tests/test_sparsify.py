@@ -92,6 +92,13 @@ def test_any_model_with_linear_and_conv_layers():
     assert isinstance(sparsify(nn.Linear(3, 3), 0.5), MaskedLinear)
 
 
+def test_tied_weights_are_refused():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match="0 and 1 share one weight"):
+        sparsify(model, 0.5)
+
+
 def test_fan_in_gives_every_unit_the_variance_of_its_own_connections():
     torch.manual_seed(0)
     layer = sparsify(nn.Linear(400, 300), 0.9, init="fan_in", seed=3)
@@ -151,7 +158,21 @@ def test_the_ledger_counts_what_is_there():
         "Adam's moments": sum(t.nbytes for s in optimizer.state.values() for t in s.values() if t.dim()),
         "masks": sum(b.nbytes for b in model.buffers()),
     }
+    copies = {}  # what autograd keeps of each layer between the passes, beside parameters and masks
+
+    def keep(tensor):
+        if tensor.dtype == torch.float32 and tensor.dim() >= 2:
+            copies[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    shapes = {tuple(sorted(layer.weight.shape)) for layer in sparse_layers(model).values()}  # saved transposed, too
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        loss = model(torch.zeros(1, 1, 28, 28)).sum()
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = [t for p, t in copies.items() if p not in own and tuple(sorted(t.shape)) in shapes]
+    del loss
     ledger = masked_bytes(model)
+    assert ledger["transient"] == sum(t.nbytes for t in kept) + model.fc3.weight.nbytes
     assert {kind: ledger[kind] for kind in held} == held
     assert sum(dense_bytes(model).values()) == 16 * 1_345_642
     # per layer 4 (3 values + 1 index) bytes an active weight and a moment more; 4 a row pointer; 16 a bias

@@ -55,14 +55,25 @@ def test_snapshots_are_taken_at_every_update_and_are_copies(dataset):
     model, optimizer, engine = setup_run()
     first = masks_of(model)
     history = fit(model, dataset, optimizer, epochs=2, topology=engine, progress=False)
-    assert [(s.step, s.epoch) for s in history.snapshots] == [(0, 0), (3, 0), (6, 1)]
+    assert [(s.step, s.epoch) for s in history.snapshots] == [(0, 0), (3, 1), (6, 2)]
     assert (history.snapshots[0].masks["fc1"].unpack() == first["fc1"].unpack()).all()
     active = [sum(m.active for m in s.masks.values()) for s in history.snapshots]
     assert set(active) == {engine.layers["fc1"].active_weights + engine.layers["fc2"].active_weights}
+    for epoch in range(3):
+        assert history.masks_at(epoch) is history.snapshots[epoch].masks
     assert (history.masks_at(2)["fc1"].unpack() == model.fc1.mask.numpy()).all()
     kept = history.snapshots[-1].masks["fc1"].unpack()
     model.fc1.mask.fill_(False)
     assert (history.snapshots[-1].masks["fc1"].unpack() == kept).all()
+
+
+def test_a_static_network_has_one_snapshot_and_a_dense_one_none(dataset):
+    model, _, _ = setup_run()
+    history = fit(model, dataset, epochs=1, progress=False)
+    assert len(history.snapshots) == 1
+    assert history.masks_at(1) is history.masks_at(0)
+    with pytest.raises(ValueError, match="the network was dense"):
+        fit(mlp(784, 10), dataset, epochs=1, progress=False).masks_at(0)
 
 
 def test_measures_against_sets(dataset):
@@ -120,6 +131,8 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
     fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path)
     with pytest.raises(ValueError, match=r"another run: it has \{'seed': 0\}, this has \{'seed': 1\}"):
         fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path, seed=1)
+    with pytest.raises(ValueError, match="another network"):
+        fit(mlp(784, 10), dataset, epochs=1, topology=engine, progress=False, checkpoint=path)
     with pytest.raises(ValueError, match="topology engine"):
         fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=path)
 

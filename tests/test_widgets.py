@@ -22,10 +22,11 @@ def small_data():
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_signals_at_every_sparsity(sparsity):
     figure = draw_signals(sparsity)
-    dense, kept, fan_in = (line.get_ydata() for line in figure.axes[0].lines)
-    assert len(dense) == len(kept) == len(fan_in) == 6
-    assert kept[-1] < dense[-1] < fan_in[-1]
+    dense, kept, drawn, fan_in = (line.get_ydata() for line in figure.axes[0].lines)
+    assert len(dense) == len(kept) == len(drawn) == len(fan_in) == 6
+    assert kept[-1] < dense[-1] < drawn[-1]
     assert fan_in[-1] > 10 * kept[-1]
+    assert fan_in[-1] / drawn[-1] > 2 * kept[-1] / dense[-1]  # each against dense under its own rule
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
@@ -41,7 +42,7 @@ def test_dst_at_every_point(sparsity):
         assert kept[0] == 100
         explored.append(r_s[-1])
     assert explored == sorted(explored, reverse=True)  # the shorter the interval, the more is explored
-    assert train_live(sparsity, None) is train_live(sparsity, None)
+    assert train_live(sparsity, None, 42) is train_live(sparsity, None, 42)
 
 
 def test_an_explorer_draws_at_once_and_at_every_move():
