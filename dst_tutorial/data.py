@@ -59,16 +59,23 @@ class Dataset:
         return self.name != "mnist"
 
     def take(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":
-        """The first so many training and test images (MNIST's files are shuffled already); None takes all."""
+        """The first so many training and test images (MNIST's files are shuffled already); None takes all.
+
+        A part is a copy: the rest can be freed.
+        """
         for what, size, there in (("train", train_size, self.train_labels), ("test", test_size, self.test_labels)):
             if size is not None and not 1 <= size <= len(there):
                 raise ValueError(f"{what}_size must be from 1 to {len(there)} ({self.name}), got {size}")
+
+        def first(size: int | None, tensor: Tensor) -> Tensor:
+            return tensor if size is None else tensor[:size].clone()
+
         return replace(
             self,
-            train_images=self.train_images[:train_size],
-            train_labels=self.train_labels[:train_size],
-            test_images=self.test_images[:test_size],
-            test_labels=self.test_labels[:test_size],
+            train_images=first(train_size, self.train_images),
+            train_labels=first(train_size, self.train_labels),
+            test_images=first(test_size, self.test_images),
+            test_labels=first(test_size, self.test_labels),
         )
 
     def at_most(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":

@@ -115,11 +115,11 @@ def sparsify(
             raise ValueError(f"{' and '.join(owners)} share one weight and would get a mask each: untie them first")
 
     counts = allocate({name: layer.weight.shape for name, layer in dense.items()}, sparsity)
-    generator = stream(seed, "masks")
+    masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
     sparse = {}
     for name, layer in dense.items():
-        positions = draw_distinct(layer.weight.numel(), counts[name], generator)
-        sparse[layer] = _masked(layer, positions, initial(layer, positions, generator))
+        positions = draw_distinct(layer.weight.numel(), counts[name], masks)
+        sparse[layer] = _masked(layer, positions, initial(layer, positions, values))
     return _replace(model, sparse)
 
 

@@ -103,7 +103,7 @@ def signal_explorer() -> ipw.VBox:
 
 # --- notebook 03: the DST loop ----------------------------------------------------------------------------------------
 
-LIVE_IMAGES, LIVE_EPOCHS = 3_000, 4
+LIVE_IMAGES, LIVE_EPOCHS = 2_000, 4
 LIVE_SEEDS = (42, 43, 44)
 
 
@@ -114,7 +114,7 @@ def _some_mnist() -> Dataset:
 
 @lru_cache(maxsize=128)
 def train_live(sparsity: float, update_interval: int | None, seed: int) -> History:
-    """LeNet-300-100 on 3,000 images for 4 epochs; a topology update every so many steps (None: a static mask)."""
+    """LeNet-300-100 on 2,000 images for 4 epochs; a topology update every so many steps (None: a static mask)."""
     model = build(find_recipe("slides"), LeNet300100, sparsity, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     interval = {"update_interval": update_interval} if update_interval else {"drop_fraction": 0.0}

@@ -32,6 +32,10 @@ BADGES = f"""\
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/main/notebooks/{{name}})
 [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})"""
 OUTPUTS = "*Outputs below: {}*"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 NOT_RUN = "none yet; `make notebooks` makes them."
 
@@ -79,10 +83,7 @@ def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
     by_tag["header"].source = f"{BADGES.format(name=path.name)}\n\n{OUTPUTS.format(outputs)}"
     by_tag["bootstrap"].source = BOOTSTRAP
     by_tag["navigation"].source = navigation(path)
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    notebook.metadata = METADATA
     return notebook
 
 
@@ -106,9 +107,9 @@ def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, 
     peak, done = [0], threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.5):
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two looks at it
-                peak[0] = max(peak[0], sum(p.memory_info().rss for p in psutil.Process().children(recursive=True)))
+                peak[0] = max([peak[0], *map(peak_memory, psutil.Process().children(recursive=True))])
 
     threading.Thread(target=watch, daemon=True).start()
     started = time.perf_counter()
@@ -119,9 +120,16 @@ def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, 
     return time.perf_counter() - started, peak[0]
 
 
-def without_widgets(notebook: nbformat.NotebookNode) -> None:
-    """A widget means nothing without its kernel: the static picture below it stays, its state goes."""
-    notebook.metadata.pop("widgets", None)
+def peak_memory(process: psutil.Process) -> int:
+    """Bytes: the process's own high-water mark where the system keeps one (Linux), else what it holds now."""
+    status = Path(f"/proc/{process.pid}/status")
+    mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(mark.group(1)) if mark else process.memory_info().rss
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Take out what a run leaves beside outputs: times, the kernel's version, widgets (the picture below one stays)."""
+    notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
@@ -153,7 +161,7 @@ def main(
             print(f"{path.name}: {how} mode, {seconds:.0f} s, peak memory {peak / 1e6:,.0f} MB", flush=True)
             if measure:
                 continue
-            without_widgets(notebook)
+            tidy(notebook)
         else:
             notebook = filled_in(path)
         keep(path, nbformat.writes(notebook) + "\n")

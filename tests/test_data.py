@@ -156,6 +156,7 @@ def test_take(dataset):
     part = dataset.take(10, 5)
     assert (len(part.train_labels), len(part.test_labels)) == (10, 5)
     assert (part.train_images == dataset.train_images[:10]).all()
+    assert part.train_images.untyped_storage().nbytes() == part.train_images.nbytes  # it does not hold on to the rest
     assert len(dataset.take().train_labels) == len(dataset.train_labels)
     for wrong in (0, -1, 257):
         with pytest.raises(ValueError, match="train_size must be from 1 to 256"):

@@ -71,6 +71,12 @@ def test_the_seed_decides_and_nothing_global_moves():
     assert not torch.equal(a.fc1.mask, c.fc1.mask)
 
 
+def test_every_initialisation_gets_the_same_masks():
+    a, b = (sparsify(SlideCNN(), 0.9, init=init, seed=1) for init in ("dense", "fan_in"))
+    for one, other in zip(sparse_layers(a).values(), sparse_layers(b).values(), strict=True):
+        assert torch.equal(one.mask, other.mask)
+
+
 def test_any_model_with_linear_and_conv_layers():
     class Odd(nn.Module):
         def __init__(self):
