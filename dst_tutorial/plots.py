@@ -216,8 +216,10 @@ def topology_in_motion(accuracy: Mapping[str, Sequence[Sequence[float]]], steps:
     left.legend(loc="lower right")
     right.step(steps, [100 * e for e in explored], where="post", color=GREEN, label="ever active (all positions)")
     right.step(steps, [100 * k for k in kept], "--", where="post", color=PURPLE, label="first connections kept")
-    right.set(xlabel="step", ylabel="%", ylim=(0, 103), title=f"{len(steps) - 1} topology updates")
-    right.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    right.set(
+        xlabel="step", ylabel="%", ylim=(0, 140), yticks=range(0, 101, 20), title=f"{len(steps) - 1} topology updates"
+    )
+    right.legend(loc="upper right")
     return figure
 
 

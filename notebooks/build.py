@@ -1,9 +1,9 @@
-"""Fill in what is generated in the notebooks and the README, run the notebooks, keep their outputs.
+"""Fill in what is generated in the notebooks and the README; run the notebooks; keep outputs.
 
-    python notebooks/build.py                 fill in badges, bootstrap, navigation, the README's badges and table
-    python notebooks/build.py --check         only say whether they are up to date (exit status 1 if not)
-    python notebooks/build.py --run [--mode class]      and run them all: what `make notebooks` does
-    python notebooks/build.py --measure       run them in demo mode, print time and peak memory, keep nothing
+    python notebooks/build.py             badges, bootstrap, navigation, README's table
+    python notebooks/build.py --check     only say whether these are up to date (exit status 1)
+    python notebooks/build.py --run       and run the notebooks: `make notebooks` (--mode class)
+    python notebooks/build.py --measure   run them in demo mode, print seconds and peak memory
 
 The public repository is named once, in pyproject.toml.
 """
@@ -25,7 +25,9 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"][
+    "Repository"
+]
 SLUG = REPOSITORY.removeprefix("https://github.com/")
 
 BADGES = f"""\
@@ -33,14 +35,18 @@ BADGES = f"""\
 [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})"""
 OUTPUTS = "*Outputs below: {}*"
 METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
     "language_info": {"name": "python"},
 }
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 NOT_RUN = "none yet; `make notebooks` makes them."
 
 BOOTSTRAP = f"""\
-# Set-up. Nothing to do locally and on Binder; on Colab it installs the package, and leaves torch and numpy as they are.
+# Set-up. On Colab it installs the package, and leaves torch and numpy as they are.
 import importlib.util
 import os
 import subprocess
@@ -60,7 +66,9 @@ def notebooks() -> list[Path]:
 
 
 def title_of(path: Path) -> str:
-    return re.search(r"^# (.+)$", "".join(c.source + "\n" for c in nbformat.read(path, 4).cells), re.M).group(1)
+    return re.search(
+        r"^# (.+)$", "".join(c.source + "\n" for c in nbformat.read(path, 4).cells), re.M
+    ).group(1)
 
 
 def navigation(path: Path) -> str:
@@ -75,7 +83,7 @@ def navigation(path: Path) -> str:
 
 
 def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
-    """The notebook with its shared cells made anew. `outputs` says where its outputs come from (None: as before)."""
+    """The notebook, its shared cells made anew. `outputs`: whence they come (None: as before)."""
     notebook = nbformat.read(path, as_version=4)
     by_tag = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     was = re.search(r"\*Outputs below: (.*)\*$", by_tag["header"].source)
@@ -101,15 +109,24 @@ def readme() -> str:
 
 
 def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, int]:
-    """Run it in place as `jupyter` would. Returns the seconds it took and the peak memory of its kernel in bytes."""
+    """Run it in place. Returns the seconds it took, and its kernel's peak memory in bytes."""
     os.environ |= {"DST_TUTORIAL_MODE": mode, "TQDM_DISABLE": "1"}
-    client = NotebookClient(notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": str(HERE)}})
+    client = NotebookClient(
+        notebook,
+        timeout=7200,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(HERE)}},
+    )
     peak, done = [0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.5):
-            with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the two looks at it
-                peak[0] = max([peak[0], *map(peak_memory, psutil.Process().children(recursive=True))])
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # it ended between the two looks at it
+                peak[0] = max(
+                    [peak[0], *map(peak_memory, psutil.Process().children(recursive=True))]
+                )
 
     threading.Thread(target=watch, daemon=True).start()
     started = time.perf_counter()
@@ -121,14 +138,14 @@ def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, 
 
 
 def peak_memory(process: psutil.Process) -> int:
-    """Bytes: the process's own high-water mark where the system keeps one (Linux), else what it holds now."""
+    """Bytes: the high-water mark where the system keeps one (Linux), else what is held now."""
     status = Path(f"/proc/{process.pid}/status")
     mark = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return 1024 * int(mark.group(1)) if mark else process.memory_info().rss
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Take out what a run leaves beside outputs: times, the kernel's version, widgets (the picture below one stays)."""
+    """Take out what a run leaves beside outputs: times, versions, widgets (pictures stay)."""
     notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -155,10 +172,14 @@ def main(
     for path in notebooks():
         if execute or measure:
             how = "demo" if measure else mode
-            note = f"`{how}` mode, made by `make notebooks` on {datetime.date.today().isoformat()}."
+            today = datetime.date.today().isoformat()
+            note = f"`{how}` mode, made by `make notebooks` on {today}."
             notebook = filled_in(path, outputs=note)
             seconds, peak = run(path, notebook, how)
-            print(f"{path.name}: {how} mode, {seconds:.0f} s, peak memory {peak / 1e6:,.0f} MB", flush=True)
+            print(
+                f"{path.name}: {how} mode, {seconds:.0f} s, peak memory {peak / 1e6:,.0f} MB",
+                flush=True,
+            )
             if measure:
                 continue
             tidy(notebook)
