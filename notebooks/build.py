@@ -83,7 +83,7 @@ def navigation(path: Path) -> str:
 
 
 def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
-    """The notebook, its shared cells made anew. `outputs`: whence they come (None: as before)."""
+    """The notebook, its shared cells made anew. `outputs`: where from (None: as before)."""
     notebook = nbformat.read(path, as_version=4)
     by_tag = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     was = re.search(r"\*Outputs below: (.*)\*$", by_tag["header"].source)
