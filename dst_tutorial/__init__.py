@@ -9,7 +9,9 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     recipes                                  named ways to train, a few lines each
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
-    masked, models, data                     simulated sparsity; the dense networks; MNIST
+    convert                                  from one form of a layer to the other
+    masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
+    kernels, initialisation                  what truly sparse layers call; what active weights start from
     positions, randomness                    the ground floor: sets of positions, random streams,
     checkpoint, paths, provenance            files, folders, where a number comes from
 
@@ -19,9 +21,11 @@ The names imported below are stable; everything else may move.
 __version__ = "0.1.0"
 
 try:
+    from .convert import to_truly_sparse
     from .data import load_mnist
     from .masked import MaskedConv2d, MaskedLinear
     from .models import LeNet300100, SlideCNN, mlp
+    from .sparse import SparseConv2d, SparseLinear
     from .sparsify import sparsify
     from .topology import DynamicSparsity
     from .training import evaluate, fit
@@ -40,9 +44,12 @@ __all__ = [
     "MaskedConv2d",
     "MaskedLinear",
     "SlideCNN",
+    "SparseConv2d",
+    "SparseLinear",
     "evaluate",
     "fit",
     "load_mnist",
     "mlp",
     "sparsify",
+    "to_truly_sparse",
 ]

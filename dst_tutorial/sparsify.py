@@ -6,9 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .convert import to_truly_sparse
+from .initialisation import he_fan_in
 from .masked import MASKED_FORM
 from .positions import draw_distinct, exact_floor
 from .randomness import stream
+from .sparse import SparseConv2d, SparseLinear
+
+SPARSE = (*MASKED_FORM.values(), SparseLinear, SparseConv2d)
 
 
 def check_sparsity(sparsity: float) -> float:
@@ -41,13 +46,8 @@ def keep_dense(layer: nn.Module, positions: Tensor, generator: torch.Generator) 
 
 
 def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
-    """He et al.'s N(0, 2 / fan-in) with each unit's *actual* fan-in, its number of active connections.
-
-    Source: Evci et al., "Gradient Flow in Sparse Neural Networks and How Lottery Tickets Win", arXiv 2010.03533.
-    """
-    unit = positions // layer.weight[0].numel()
-    connections = torch.bincount(unit, minlength=len(layer.weight))
-    return torch.randn(len(positions), generator=generator) * (2 / connections[unit]).sqrt()
+    """Drawn anew for each unit's actual fan-in: see `he_fan_in`."""
+    return he_fan_in(layer.weight.shape, positions, generator)
 
 
 INITIALISATIONS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
@@ -65,8 +65,8 @@ def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def sparse_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that are sparse already, by name."""
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, tuple(MASKED_FORM.values()))}
+    """The layers that are sparse already, simulated or truly, by name."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, SPARSE)}
 
 
 def count_weights(model: nn.Module) -> tuple[int, int]:
@@ -93,7 +93,7 @@ def sparsify(
     sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
     allocation  "uniform", or a function (shapes by layer name, sparsity) -> active weights by layer name
     init        "dense" (the model's own values), "fan_in" (drawn anew for the actual fan-in), or a function
-    kind        "masked" (simulated sparsity)
+    kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`
     seed        of the masks and of drawn values; it touches no global random state
 
     Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
@@ -101,9 +101,8 @@ def sparsify(
     check_sparsity(sparsity)
     allocate = _named(allocation, ALLOCATIONS, "allocation")
     initial = _named(init, INITIALISATIONS, "init")
-    if kind != "masked":
-        raise ValueError(f"unknown kind {kind!r}; this version knows 'masked'")
-    model = copy.deepcopy(model)
+    if kind not in ("masked", "sparse"):
+        raise ValueError(f"unknown kind {kind!r}; choose from masked, sparse")
     dense = prunable_layers(model)
     if not dense:
         already = f"; its {len(found)} sparse layers are left as they are" if (found := sparse_layers(model)) else ""
@@ -116,28 +115,20 @@ def sparsify(
 
     counts = allocate({name: layer.weight.shape for name, layer in dense.items()}, sparsity)
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
-    sparse = {}
+    masked = {}
     for name, layer in dense.items():
         positions = draw_distinct(layer.weight.numel(), counts[name], masks)
-        sparse[layer] = _masked(layer, positions, initial(layer, positions, values))
-    return _replace(model, sparse)
+        masked[id(layer)] = _masked(layer, positions, initial(layer, positions, values))
+    model = copy.deepcopy(model, masked)  # a memo of what is "copied already": wherever a layer stands, its masked form
+    return model if kind == "masked" else to_truly_sparse(model)
 
 
 def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:
     mask = torch.zeros(layer.weight.shape, dtype=torch.bool)
     mask.put_(positions, torch.ones_like(positions, dtype=torch.bool))
-    layer.weight.data.put_(positions.to(layer.weight.device), values.to(layer.weight))
-    return MASKED_FORM[type(layer)].from_dense(layer, mask)
-
-
-def _replace(module: nn.Module, new: dict[nn.Module, nn.Module]) -> nn.Module:
-    """`module` with each key of `new` replaced by its value, wherever it stands (a shared layer stays shared)."""
-    if module in new:
-        return new[module]
-    for name, child in module._modules.items():
-        if child is not None:
-            module._modules[name] = _replace(child, new)
-    return module
+    masked = MASKED_FORM[type(layer)].from_dense(layer, mask)
+    masked.weight.data.put_(positions.to(layer.weight.device), values.to(layer.weight))
+    return masked
 
 
 def _named(choice, table: dict[str, Callable], what: str) -> Callable:

@@ -97,7 +97,7 @@ class DynamicSparsity:
     ):
         self.layers: dict[str, Rewirable] = {n: m for n, m in model.named_modules() if hasattr(m, "rewire")}
         if not self.layers:
-            raise ValueError("nothing to rewire: the model has no sparse layer; call sparsify(model, sparsity) first")
+            raise ValueError("nothing to rewire: the model has no masked layer; call sparsify(model, sparsity) first")
         if unit not in ("epochs", "steps"):
             raise ValueError(f"unknown unit {unit!r}; choose from epochs, steps")
         if update_interval < 1 or update_interval != int(update_interval):

@@ -1,0 +1,63 @@
+"""From simulated to truly sparse: the same function, without the weights that are zero."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torch import nn
+
+from .masked import MaskedConv2d, MaskedLinear
+from .sparse import SparseConv2d, SparseLinear
+
+
+class Run(NamedTuple):
+    """A masked layer of an `nn.Sequential`, with what follows it there and can be folded into its sparse form."""
+
+    layer: nn.Module
+    options: dict  # of the sparse form
+    block: str  # path of the nn.Sequential
+    followers: list[str]  # names in it
+
+
+def to_truly_sparse(model: nn.Module) -> nn.Module:
+    """A copy of `model` whose masked layers are truly sparse; the argument is left alone, dense layers stay dense.
+
+    In an `nn.Sequential` exactly two runs become one layer each: MaskedLinear, ReLU; and MaskedConv2d, ReLU,
+    MaxPool2d(2). ValueError where there is no masked layer.
+    """
+    masked = [layer for layer in model.modules() if isinstance(layer, (MaskedLinear, MaskedConv2d))]
+    if not masked:
+        raise ValueError(f"nothing to convert: this {type(model).__name__} has no masked layer; call sparsify first")
+    runs = {run.layer: run for run in _runs(model)}
+    sparse = {}
+    for layer in masked:
+        form = SparseLinear if isinstance(layer, MaskedLinear) else SparseConv2d
+        options = runs[layer].options if layer in runs else {}
+        sparse[id(layer)] = form.from_masked(layer, **options)
+    copied = copy.deepcopy(model, sparse)  # a memo of what is "copied already": no dense weight is copied
+    for run in runs.values():
+        for name in run.followers:
+            del copied.get_submodule(run.block)._modules[name]
+    return copied
+
+
+def _runs(model: nn.Module) -> Iterator[Run]:
+    uses = Counter(module for _, module in model.named_modules(remove_duplicate=False))
+    for path, block in model.named_modules():
+        if type(block).forward is not nn.Sequential.forward:
+            continue
+        names, modules = list(block._modules), list(block._modules.values())
+        for i, layer in enumerate(modules):
+            if uses[layer] > 1:  # elsewhere it may be followed by something else
+                continue
+            match modules[i : i + 3]:
+                case [MaskedLinear(), nn.ReLU(), *_]:
+                    yield Run(layer, {"relu": True}, path, names[i + 1 : i + 2])
+                case [MaskedConv2d(), nn.ReLU(), nn.MaxPool2d() as pool] if _halves(pool):
+                    yield Run(layer, {"relu": True, "pool": 2}, path, names[i + 1 : i + 3])
+
+
+def _halves(pool: nn.MaxPool2d) -> bool:
+    plain = pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not (pool.ceil_mode or pool.return_indices)
+    return plain and pool.kernel_size in (2, (2, 2)) and pool.stride in (2, (2, 2))

@@ -1,0 +1,206 @@
+"""Truly sparse layers: the active weights and where they are, and no array of the dense size, ever.
+
+Both layers can swallow what follows them (`relu=True`; `pool=2` for a convolution): one pass over the outputs instead
+of two or three. `to_truly_sparse` does so for the runs of an `nn.Sequential`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import kernels
+from .initialisation import he_fan_in
+from .kernels.csr import CSR, indices_of
+from .positions import draw_distinct
+
+
+def _pair(value) -> tuple[int, int]:
+    """One number for both directions, or one each: (vertical, horizontal)."""
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _settings(layer: nn.Module) -> dict:
+    """What a sparse layer takes over from a masked one, beside its sizes."""
+    return {
+        "bias": layer.bias is not None,
+        "positions": layer.active_positions(),
+        "generator": torch.Generator(),  # the values it draws are replaced; the global random state stays
+        "device": layer.weight.device,
+        "dtype": layer.weight.dtype,
+    }
+
+
+class _Sparse(nn.Module):
+    """What both layers share: the weight in CSR, and what the rest of the package asks of a sparse layer."""
+
+    values: nn.Parameter  # [active]
+    columns: Tensor  # int32 [active]
+    row_pointers: Tensor  # int32 [units + 1]
+
+    def _add_weight(self, shape: tuple, density: float | None, positions: Tensor | None, bias: bool,
+                    generator: torch.Generator | None, device, dtype) -> None:  # fmt: skip
+        self.weight_shape = torch.Size(shape)
+        total = self.weight_shape.numel()
+        if (density is None) == (positions is None):
+            raise ValueError("give either the density or the positions of the active weights")
+        if positions is None:
+            if not 0 <= density <= 1:
+                raise ValueError(f"density is the fraction of active weights and must be in [0, 1], got {density!r}")
+            positions = draw_distinct(total, round(density * total), generator)
+        else:
+            positions = torch.as_tensor(positions, dtype=torch.int64).flatten().cpu().sort().values
+            if len(positions) and (positions[0] < 0 or positions[-1] >= total or (positions.diff() == 0).any()):
+                raise ValueError(f"positions must be distinct and in [0, {total}), for a weight of shape {list(shape)}")
+        columns, row_pointers = indices_of(positions, shape[0], self.weight_shape[1:].numel())
+        values = he_fan_in(self.weight_shape, positions, generator)
+        self.values = nn.Parameter(values.to(device, dtype))
+        self.bias = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype)) if bias else None
+        self.register_buffer("columns", columns.to(device))
+        self.register_buffer("row_pointers", row_pointers.to(device))
+
+    @property
+    def csr(self) -> CSR:
+        return CSR(self.values, self.columns, self.row_pointers, self.weight_shape[1:].numel())
+
+    @torch.no_grad()
+    def _take_weights(self, layer: nn.Module):
+        """A masked layer's values and bias, with what it says of their gradients, and its mode."""
+        self.values.copy_(layer.active_values())
+        self.values.requires_grad_(layer.weight.requires_grad)
+        if layer.bias is not None:
+            self.bias.copy_(layer.bias)
+            self.bias.requires_grad_(layer.bias.requires_grad)
+        return self.train(layer.training)
+
+    # --- the protocol of topology.py, as far as nothing moves ------------------------------------------------------
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        return self.values
+
+    @property
+    def active_weights(self) -> int:
+        return len(self.values)
+
+    def active_positions(self) -> Tensor:
+        return self.csr.rows() * self.csr.width + self.columns
+
+    def active_values(self) -> Tensor:
+        return self.values.detach()
+
+    def clear_inactive(self) -> None:
+        """Nothing to do: no inactive weight is stored."""
+
+    def to_dense(self) -> Tensor:
+        """The weight as a dense tensor of `weight_shape`: to look at, and to test with."""
+        dense = self.values.new_zeros(self.weight_shape.numel())
+        return dense.index_put((self.active_positions(),), self.active_values()).reshape(self.weight_shape)
+
+    def extra_repr(self) -> str:
+        return f"active={self.active_weights:,} of {self.weight_shape.numel():,}"
+
+
+class SparseLinear(_Sparse):
+    """`nn.Linear` (and the ReLU behind it, with `relu=True`) that stores its active weights and nothing else.
+
+    in_features, out_features   x [..., in_features] -> [..., out_features]
+    density     the fraction of active weights: round(density * in * out) positions, drawn at random; or
+    positions   int64 [active] in the flattened weight [out, in], distinct
+    bias        dense, or none; it starts at zero
+    generator   of positions and values (N(0, 2 / actual fan-in)); torch's global one if not given
+
+    Trainable: `values` [active] and `bias` are the parameters. Where an input is NaN or infinite, only the units
+    connected to it are concerned; a dense layer would multiply it by its zeros.
+    """
+
+    def __init__(self, in_features: int, out_features: int, density: float | None = None, bias: bool = True, *,
+                 relu: bool = False, positions: Tensor | None = None, generator: torch.Generator | None = None,
+                 device=None, dtype=None):  # fmt: skip
+        super().__init__()
+        self.in_features, self.out_features, self.relu = in_features, out_features, relu
+        self._add_weight((out_features, in_features), density, positions, bias, generator, device, dtype)
+
+    @classmethod
+    def from_masked(cls, layer: nn.Linear, *, relu: bool = False) -> "SparseLinear":
+        """The same function as the masked layer (and a ReLU behind it), without the weights that are zero."""
+        sizes = layer.in_features, layer.out_features
+        return cls(*sizes, relu=relu, **_settings(layer))._take_weights(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
+        return kernels.linear(x, self.csr, self.bias, relu=self.relu)
+
+    def extra_repr(self) -> str:
+        fused = ", relu=True" if self.relu else ""
+        return f"in_features={self.in_features}, out_features={self.out_features}, {super().extra_repr()}{fused}"
+
+
+class SparseConv2d(_Sparse):
+    """`nn.Conv2d` (and ReLU with `relu=True`, and max-pooling with `pool=2`) that stores its active weights only.
+
+    All settings of `nn.Conv2d` mean what they mean there; the rest is as in SparseLinear, with positions in the
+    flattened weight [out, in / groups, kh, kw]. ReLU comes before the pooling.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size, density: float | None = None, stride=1,
+                 padding=0, dilation=1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", *,
+                 relu: bool = False, pool: int = 1, positions: Tensor | None = None,
+                 generator: torch.Generator | None = None, device=None, dtype=None):  # fmt: skip
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"groups must divide both channels, got {in_channels}, {out_channels} and {groups} groups")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
+        self.padding = padding if isinstance(padding, str) else _pair(padding)
+        if isinstance(padding, str) and padding != "valid" and (padding, self.stride) != ("same", (1, 1)):
+            raise ValueError(f"padding is numbers, 'valid', or, for a stride of 1, 'same'; got {padding!r}")
+        self.padding_mode = padding_mode
+        self.relu, self.pool = relu, pool
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self._add_weight(shape, density, positions, bias, generator, device, dtype)
+
+    @property
+    def _margins(self) -> list[int]:
+        """What is padded: left, right, top, bottom."""
+        if self.padding == "same":
+            totals = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+            (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in totals)
+            return [left, right, top, bottom]
+        y, x = (0, 0) if self.padding == "valid" else self.padding
+        return [x, x, y, y]
+
+    @classmethod
+    def from_masked(cls, layer: nn.Conv2d, *, relu: bool = False, pool: int = 1) -> "SparseConv2d":
+        """The same function as the masked layer (and ReLU and pooling behind it), without the weights that are zero."""
+        names = (
+            "in_channels",
+            "out_channels",
+            "kernel_size",
+            "stride",
+            "padding",
+            "dilation",
+            "groups",
+            "padding_mode",
+        )
+        geometry = {name: getattr(layer, name) for name in names}
+        return cls(**geometry, relu=relu, pool=pool, **_settings(layer))._take_weights(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
+            raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(x.shape)}")
+        images = x if x.dim() == 4 else x[None]
+        if any(self._margins):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            images = F.pad(images, self._margins, mode=mode)
+        y = kernels.conv2d(images, self.csr, self.bias, kernel_size=self.kernel_size, stride=self.stride,
+                           dilation=self.dilation, groups=self.groups, relu=self.relu, pool=self.pool)  # fmt: skip
+        return y if x.dim() == 4 else y[0]
+
+    def extra_repr(self) -> str:
+        told = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "relu": False, "pool": 1}
+        told += "".join(
+            f", {name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value
+        )
+        return f"{told}, {super().extra_repr()}"

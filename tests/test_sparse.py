@@ -1,0 +1,351 @@
+"""Truly sparse layers and the conversion to them, against dense torch."""
+
+import copy
+import io
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import make_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dst_tutorial import MaskedConv2d, MaskedLinear, SlideCNN, SparseConv2d, SparseLinear, fit, mlp, sparsify
+from dst_tutorial import to_truly_sparse as convert
+from dst_tutorial.kernels import reference
+from dst_tutorial.measures import masks_of
+from dst_tutorial.sparsify import count_weights, sparse_layers
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+densities = st.sampled_from([0.0, 0.1, 0.5, 1.0])
+
+
+class Allocations(TorchDispatchMode):
+    """The number of elements of the largest tensor that any operation inside makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if torch.is_tensor(tensor) and tensor.layout == torch.strided:
+                self.largest = max(self.largest, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return out
+
+
+def agree(sparse, x, oracle):
+    """Same outputs and same gradients as `oracle(x, dense weight, bias)`."""
+    weight, ours, theirs = sparse.to_dense().requires_grad_(), x.clone().requires_grad_(), x.clone().requires_grad_()
+    bias = sparse.bias.detach().clone().requires_grad_() if sparse.bias is not None else None
+    y, expected = sparse(ours), oracle(theirs, weight, bias)
+    assert y.shape == expected.shape
+    torch.testing.assert_close(y, expected)
+    delta = torch.randn_like(y)
+    y.backward(delta)
+    expected.backward(delta)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    torch.testing.assert_close(sparse.values.grad, weight.grad.take(sparse.active_positions()))
+    if bias is not None:
+        torch.testing.assert_close(sparse.bias.grad, bias.grad)
+
+
+def filled(layer, seed):
+    """Biases start at zero: give them values, so that a test can see them."""
+    if layer.bias is not None:
+        layer.bias.data.normal_(generator=torch.Generator(layer.bias.device).manual_seed(seed))
+    return layer
+
+
+# --- the layers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    batch=st.sampled_from([(), (0,), (1,), (5,), (2, 3)]),
+    density=densities,
+    bias=st.booleans(),
+    relu=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    block=st.sampled_from([1, 7, 2**22]),
+    seed=st.integers(0, 99),
+)
+def test_linear_equals_the_dense_layer(device, sizes, batch, density, bias, relu, dtype, block, seed):
+    torch.manual_seed(seed)
+    layer = filled(SparseLinear(*sizes, density, bias, relu=relu, device=device, dtype=dtype), seed)
+    x = torch.randn(*batch, sizes[0], dtype=dtype, device=device)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "BLOCK", block)
+        agree(layer, x, lambda x, w, b: F.linear(x, w, b).relu() if relu else F.linear(x, w, b))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@settings(deadline=None)
+@given(
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    groups=st.integers(1, 2),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    padding=st.one_of(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.sampled_from(["same", "valid"])),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    mode=st.sampled_from(["zeros", "reflect", "circular"]),
+    batch=st.integers(1, 3),
+    density=densities,
+    bias=st.booleans(),
+    relu=st.booleans(),
+    pool=st.integers(1, 2),
+    seed=st.integers(0, 99),
+)
+def test_conv_equals_the_dense_layer(device, channels, groups, kernel, stride, padding, dilation, mode, batch, density,
+                                     bias, relu, pool, seed):  # fmt: skip
+    torch.manual_seed(seed)
+    n_in, n_out = (groups * c for c in channels)
+    geometry = {"stride": (1, 1) if padding == "same" else stride, "padding": padding, "dilation": dilation,
+                "groups": groups, "padding_mode": mode}  # fmt: skip
+    layer = SparseConv2d(n_in, n_out, kernel, density, **geometry, bias=bias, relu=relu, pool=pool, device=device,
+                         dtype=torch.float64)  # fmt: skip
+    like = nn.Conv2d(n_in, n_out, kernel, **geometry, bias=bias, dtype=torch.float64, device=device)
+
+    def oracle(x, w, b):
+        y = like._conv_forward(x, w, b)
+        y = y.relu() if relu else y
+        return F.max_pool2d(y, pool) if pool > 1 else y
+
+    agree(filled(layer, seed), torch.randn(batch, n_in, 10, 11, dtype=torch.float64, device=device), oracle)
+
+
+def test_gradcheck():
+    torch.manual_seed(0)
+    for layer, shape in ((SparseLinear(5, 4, 0.4, dtype=torch.float64), (3, 5)),
+                         (SparseConv2d(2, 3, 3, 0.4, padding=1, dtype=torch.float64), (2, 2, 4, 5))):  # fmt: skip
+        x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+        def output(x, values, bias, layer=layer):
+            return torch.func.functional_call(layer, {"values": values, "bias": bias}, (x,))
+
+        assert torch.autograd.gradcheck(output, (x, layer.values, layer.bias))
+
+
+def test_one_image_without_a_batch_and_strided_inputs():
+    torch.manual_seed(0)
+    conv, linear = SparseConv2d(2, 3, 3, 0.5), SparseLinear(6, 4, 0.5)
+    images, x = torch.randn(4, 7, 8, 2).permute(0, 3, 1, 2), torch.randn(6, 5).t()
+    torch.testing.assert_close(conv(images[0]), conv(images)[0])
+    torch.testing.assert_close(conv(images), conv(images.contiguous()))
+    torch.testing.assert_close(linear(x), linear(x.contiguous()))
+    torch.testing.assert_close(linear(x[0]), linear(x)[0])
+
+
+def test_nan_and_infinity_reach_the_connected_units_only():
+    layer = SparseLinear(3, 2, positions=[0, 1, 5])  # unit 0 sees inputs 0 and 1, unit 1 sees input 2
+    y = layer(torch.tensor([[float("nan"), 1, 1], [1, float("inf"), 1], [1, 1, float("nan")]]))
+    assert y.isfinite().tolist() == [[False, True], [False, True], [True, False]]
+
+
+@given(shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), density=st.floats(0, 1), seed=st.integers(0, 99))
+def test_a_density_gives_so_many_weights_at_distinct_positions(shape, density, seed):
+    layer = SparseLinear(*shape, density, generator=torch.Generator().manual_seed(seed))
+    again = SparseLinear(*shape, density, generator=torch.Generator().manual_seed(seed))
+    positions = layer.active_positions()
+    assert layer.active_weights == len(positions) == round(density * shape[0] * shape[1])
+    assert (positions.diff() > 0).all()
+    assert torch.equal(positions, again.active_positions())
+    assert torch.equal(layer.values, again.values)
+
+
+def test_values_are_drawn_for_the_actual_fan_in():
+    layer = SparseLinear(
+        400, 300, positions=[*range(200), *range(400, 408)], generator=torch.Generator().manual_seed(0)
+    )
+    many, few = layer.values[:200].std(), layer.values[200:].abs().mean()
+    assert 0.08 < many < 0.12  # sqrt(2 / 200)
+    assert few > 2 * many  # sqrt(2 / 8)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (lambda: SparseLinear(3, 2), "either the density or the positions"),
+        (lambda: SparseLinear(3, 2, 0.5, positions=[1]), "either the density or the positions"),
+        (lambda: SparseLinear(3, 2, 95), r"density .* \[0, 1\], got 95"),
+        (lambda: SparseLinear(3, 2, positions=[1, 1]), "distinct"),
+        (lambda: SparseLinear(3, 2, positions=[6]), r"\[0, 6\), for a weight of shape \[2, 3\]"),
+        (lambda: SparseLinear(3, 2, positions=[-1]), "distinct and in"),
+        (lambda: SparseLinear(3, 2, 1.0)(torch.ones(2, 6)), r"expected inputs \[..., 3\], got \[2, 6\]"),
+        (lambda: SparseConv2d(3, 2, 1, 1.0)(torch.ones(2, 6, 4, 4)), r"expected images \[N, 3, H, W\]"),
+        (lambda: SparseConv2d(3, 2, 1, 1.0, groups=2), "groups must divide"),
+        (lambda: SparseConv2d(2, 2, 3, 1.0, padding="same", stride=2), "stride of 1"),
+        (lambda: SparseConv2d(2, 2, 3, 1.0, padding="some"), "'some'"),
+        (lambda: SparseLinear(2**32, 1, 1e-9), "int32"),
+    ],
+)
+def test_bad_arguments_are_named(build, says):
+    with pytest.raises(ValueError, match=says):
+        build()
+
+
+def test_nothing_of_the_dense_size_is_ever_made():
+    with Allocations() as made:
+        linear = SparseLinear(100_000, 100_000, density=1e-6)
+        linear(torch.randn(2, 100_000)).sum().backward()
+        conv = SparseConv2d(200, 200, 3, density=0.01)
+        conv(torch.randn(1, 200, 5, 5)).sum().backward()
+    assert linear.active_weights == 10_000
+    assert 200_000 <= made.largest < 400_000
+
+
+def test_state_copies_and_modes():
+    torch.manual_seed(0)
+    layer, x = SparseLinear(8, 5, 0.3), torch.randn(4, 8)
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    buffer.seek(0)
+    other = SparseLinear(8, 5, 0.3)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(other(x), layer(x))
+    assert torch.equal(copy.deepcopy(layer)(x), layer(x))
+    assert set(layer.state_dict()) == {"values", "bias", "columns", "row_pointers"}
+    assert layer.columns.dtype == layer.row_pointers.dtype == torch.int32
+    with torch.no_grad():
+        assert not layer(x).requires_grad
+    layer.values.requires_grad_(False)
+    layer(x).sum().backward()
+    assert layer.values.grad is None
+
+
+# --- the conversion ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (SlideCNN, (3, 1, 28, 28)),
+        (lambda: SlideCNN((3, 5), (7,), 10, 4), (2, 1, 10, 10)),
+        (lambda: mlp(6, 5, 4), (3, 6)),
+    ],
+)
+def test_conversion_keeps_the_function(network, shape, sparsity):
+    torch.manual_seed(0)
+    masked = sparsify(network(), sparsity, allocation="uniform", init="fan_in")
+    sparse, x = convert(masked), torch.randn(shape)
+    torch.testing.assert_close(sparse(x), masked(x), rtol=1e-4, atol=1e-5)
+    assert count_weights(sparse) == count_weights(masked)
+    assert list(sparse_layers(sparse)) == list(sparse_layers(masked))
+    for name, mask in masks_of(masked).items():
+        assert (mask.unpack() == masks_of(sparse)[name].unpack()).all()
+    assert not any(isinstance(m, (MaskedLinear, MaskedConv2d)) for m in sparse.modules())
+    assert sum(p.numel() for p in sparse.parameters()) == count_weights(masked)[0] + sum(
+        p.numel() for n, p in masked.named_parameters() if n.endswith("bias")
+    )
+
+
+def test_the_slides_network_folds_its_runs():
+    sparse = sparsify(SlideCNN(), 0.95, kind="sparse")
+    assert list(sparse._modules) == ["conv1", "conv2", "flatten", "fc1", "fc2", "fc3", "fc4"]
+    assert [(m.relu, m.pool) for m in sparse if isinstance(m, SparseConv2d)] == [(True, 2), (True, 2)]
+    assert [m.relu for m in sparse if isinstance(m, SparseLinear)] == [True, True, True, False]
+
+
+def linear():
+    return MaskedLinear(4, 4, mask=torch.eye(4, dtype=torch.bool))
+
+
+def conv():
+    return MaskedConv2d(1, 2, 3)
+
+
+def shared():
+    layer = linear()
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+UNFOLDED = {
+    "conv, relu": lambda: nn.Sequential(conv(), nn.ReLU()),
+    "conv, relu, pool 3": lambda: nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(3)),
+    "conv, relu, pool 2 stride 1": lambda: nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2, stride=1)),
+    "conv, relu, pool 2 ceil": lambda: nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)),
+    "conv, pool, relu": lambda: nn.Sequential(conv(), nn.MaxPool2d(2), nn.ReLU()),
+    "conv, relu, average": lambda: nn.Sequential(conv(), nn.ReLU(), nn.AvgPool2d(2)),
+    "linear, dropout, relu": lambda: nn.Sequential(linear(), nn.Dropout(0.0), nn.ReLU()),
+    "linear, gelu": lambda: nn.Sequential(linear(), nn.GELU()),
+    "linear, relu6": lambda: nn.Sequential(linear(), nn.ReLU6()),
+    "a shared layer": shared,
+    "a forward of its own": lambda: Residual(linear(), nn.ReLU()),
+    "no Sequential": lambda: nn.ModuleDict({"fc": linear(), "relu": nn.ReLU()}),
+}
+
+
+@pytest.mark.parametrize("case", UNFOLDED)
+def test_nothing_else_is_folded(case):
+    model = UNFOLDED[case]()
+    sparse = convert(model)
+    assert [n for n, _ in sparse.named_modules()] == [n for n, _ in model.named_modules()]
+    assert not any(m.relu for m in sparse.modules() if isinstance(m, (SparseLinear, SparseConv2d)))
+    if case != "no Sequential":
+        x = torch.randn(2, 1, 9, 9) if "conv" in case else torch.randn(2, 4)
+        torch.testing.assert_close(sparse(x), model(x))
+
+
+def test_a_shared_layer_stays_shared():
+    sparse = convert(shared())
+    assert sparse[0] is sparse[-1]
+
+
+def test_runs_fold_wherever_they_stand():
+    torch.manual_seed(0)
+    inner = nn.Sequential(linear(), nn.ReLU(inplace=True), linear())
+    model = nn.Sequential(Residual(inner), nn.Linear(4, 4), nn.ReLU(), inner[2]).double()
+    sparse, x = convert(model), torch.randn(3, 4, dtype=torch.float64)
+    torch.testing.assert_close(sparse(x), model(x))
+    assert [n for n, _ in sparse[0][0].named_children()] == ["0", "2"]
+    assert isinstance(sparse[1], nn.Linear)
+    assert isinstance(sparse[2], nn.ReLU)  # behind a dense layer
+    assert sparse[3] is sparse[0][0][-1]
+
+
+def test_the_argument_is_left_alone_and_settings_are_kept():
+    masked = sparsify(mlp(6, 5, 4), 0.5).eval()
+    masked.fc1.weight.requires_grad_(False)
+    before, state = copy.deepcopy(masked.state_dict()), torch.get_rng_state()
+    sparse = convert(masked)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, tensor in masked.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert not sparse.training
+    assert not sparse.fc1.training
+    assert not sparse.fc1.values.requires_grad
+    assert sparse.fc2.values.requires_grad
+    sparse.fc2.values.data.fill_(9)
+    assert not (masked.fc2.weight == 9).any()
+
+
+def test_a_layer_alone_and_nothing_to_convert():
+    layer = linear()
+    assert isinstance(convert(layer), SparseLinear)
+    with pytest.raises(ValueError, match="call sparsify first"):
+        convert(mlp(3, 2))
+    with pytest.raises(ValueError, match="call sparsify first"):
+        convert(convert(layer))
+
+
+def test_a_static_truly_sparse_network_trains_as_the_masked_one():
+    data, runs = make_dataset(), []
+    for kind in ("masked", "sparse"):
+        torch.manual_seed(0)
+        model = sparsify(mlp(784, 12, 10), 0.9, kind=kind, init="fan_in", seed=1).double()
+        double = type(data)(
+            data.train_images.double(), data.train_labels, data.test_images.double(), data.test_labels, data.name
+        )
+        runs.append(fit(model, double, epochs=2, progress=False))
+    masked, sparse = runs
+    assert masked.curve("train_loss") == pytest.approx(sparse.curve("train_loss"), rel=1e-6)
+    assert masked.curve("active_weights") == sparse.curve("active_weights")
+    assert len(sparse.snapshots) == 1
