@@ -2,6 +2,7 @@
 
 import copy
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -338,13 +339,11 @@ def test_a_layer_alone_and_nothing_to_convert():
 
 def test_a_static_truly_sparse_network_trains_as_the_masked_one():
     data, runs = make_dataset(), []
+    data = replace(data, train_images=data.train_images.double(), test_images=data.test_images.double())
     for kind in ("masked", "sparse"):
         torch.manual_seed(0)
         model = sparsify(mlp(784, 12, 10), 0.9, kind=kind, init="fan_in", seed=1).double()
-        double = type(data)(
-            data.train_images.double(), data.train_labels, data.test_images.double(), data.test_labels, data.name
-        )
-        runs.append(fit(model, double, epochs=2, progress=False))
+        runs.append(fit(model, data, epochs=2, progress=False))
     masked, sparse = runs
     assert masked.curve("train_loss") == pytest.approx(sparse.curve("train_loss"), rel=1e-6)
     assert masked.curve("active_weights") == sparse.curve("active_weights")
