@@ -6,7 +6,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     widgets, figures, exercises, doctor      what a reader sees
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
-    recipes                                  named ways to train, a few lines each
+    recipes, benchmark                       named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
     convert                                  from one form of a layer to the other

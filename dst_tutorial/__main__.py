@@ -1,4 +1,4 @@
-"""python -m dst_tutorial doctor | data | train | sweep | figures
+"""python -m dst_tutorial doctor | data | train | bench | sweep | figures | claims
 
 With `--json`, one JSON document goes to standard output; logs and progress bars always go to standard error.
 """
@@ -89,6 +89,43 @@ def train(
         )
     if run.history.interrupted:
         raise typer.Exit(130)
+
+
+@app.command()
+def bench(
+    batch: Annotated[int, typer.Option(min=1, help="So many real test images at once.")] = 100,
+    sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 30,
+    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="cpu, cuda or both (twice); all there are by default.")
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Time the slides' network, whole, in every form: outputs compared first, then median and quartiles."""
+    from . import benchmark, experiments
+
+    model = benchmark.slides_network(sparsity)
+    data = load_mnist()
+    if batch > len(data.test_labels):
+        raise ValueError(f"the batch must be at most the {len(data.test_labels):,} test images, got {batch:,}")
+    images = data.test_images[:batch]
+    result = benchmark.bench(model, images, rounds=rounds, threads=threads, devices=device)
+    result = {"sparsity": sparsity, "data_set": data.name} | result
+    if record:
+        print(experiments.record_benchmark(result), file=sys.stderr)
+    if as_json:
+        _print_json(result)
+        return
+    print(f"{result['network']}, {100 * sparsity:g}% sparse, {batch} images of {data.name}, whole network, inference")
+    print("median [quartiles] of {rounds} calls, {threads} thread(s) of {provenance[cpu]}".format(**result))
+    for row in benchmark.rows_of(result):
+        low, median, high = row.quartiles
+        where = row.device + (", with copies" if row.copies else "")
+        print(f"{row.method:20} {where:18} {median:8.2f} ms [{low:.2f}, {high:.2f}]  first call {row.first_ms:.1f} ms")
+    for method, why in result["absent"].items():
+        print(f"{method:20} absent: {why}")
 
 
 @app.command()

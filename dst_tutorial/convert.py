@@ -1,4 +1,4 @@
-"""From simulated to truly sparse: the same function, without the weights that are zero."""
+"""The same network in another form: masked -> truly sparse, or masked -> dense with zeros in it."""
 
 import copy
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from .masked import MaskedConv2d, MaskedLinear
+from .masked import MASKED_FORM, MaskedConv2d, MaskedLinear
 from .sparse import SparseConv2d, SparseLinear
 
 
@@ -40,6 +40,20 @@ def to_truly_sparse(model: nn.Module) -> nn.Module:
         for name in run.followers:
             del copied.get_submodule(run.block)._modules[name]
     return copied
+
+
+def to_dense(model: nn.Module) -> nn.Module:
+    """A copy of `model` whose masked layers are plain `nn.Linear` and `nn.Conv2d`, with their zeros among the weights.
+
+    The same function: what a dense kernel makes of a sparse network.
+    """
+    model = copy.deepcopy(model)
+    dense_form = {masked: dense for dense, masked in MASKED_FORM.items()}
+    for layer in model.modules():
+        if type(layer) in dense_form:
+            del layer.mask  # inactive weights are stored as zeros already
+            layer.__class__ = dense_form[type(layer)]
+    return model
 
 
 def _runs(model: nn.Module) -> Iterator[Run]:

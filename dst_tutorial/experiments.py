@@ -122,6 +122,31 @@ def _existing(folder: Path | None, file: str, experiment: str) -> Path:
     return path
 
 
+BENCHMARK = "benchmark.json"
+
+
+def record_benchmark(result: dict, folder: Path | None = None) -> Path:
+    """Add a `benchmark.bench` to the recorded ones, in the place of one of the same work on the same machine."""
+    folder = folder or results_folder()
+
+    def same(run: dict) -> tuple:
+        machine = run["provenance"]["cpu"], run["provenance"]["gpu"]
+        return (*machine, run["threads"], run["network"], run["active_weights"], run["batch"])
+
+    kept = load_benchmarks(folder) if (folder / BENCHMARK).exists() else []
+    runs = [run for run in kept if same(run) != same(result)] + [result]
+    _write(folder / BENCHMARK, json.dumps({"runs": sorted(runs, key=lambda r: repr(same(r)))}, indent=1).encode())
+    return folder / BENCHMARK
+
+
+def load_benchmarks(folder: Path | None = None) -> list[dict]:
+    """The recorded benchmarks, each as `benchmark.bench` returned it. FileNotFoundError says how to make them."""
+    path = (folder or results_folder()) / BENCHMARK
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial bench --record`")
+    return json.loads(path.read_text(encoding="utf-8"))["runs"]
+
+
 def final_accuracies(results: dict) -> dict[str, list[float]]:
     """Last-epoch test accuracy (percent): recipe -> one number a seed, in the order of the seeds."""
     accuracies: dict[str, list[float]] = {}

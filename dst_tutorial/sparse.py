@@ -36,6 +36,7 @@ class _Sparse(nn.Module):
     values: nn.Parameter  # [active]
     columns: Tensor  # int32 [active]
     row_pointers: Tensor  # int32 [units + 1]
+    kernels = kernels  # the backend; another may be set on a layer
 
     def _add_weight(self, shape: tuple, density: float | None, positions: Tensor | None, bias: bool,
                     generator: torch.Generator | None, device, dtype) -> None:  # fmt: skip
@@ -129,7 +130,7 @@ class SparseLinear(_Sparse):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.in_features:
             raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
-        return kernels.linear(x, self.csr, self.bias, relu=self.relu)
+        return self.kernels.linear(x, self.csr, self.bias, relu=self.relu)
 
     def extra_repr(self) -> str:
         fused = ", relu=True" if self.relu else ""
@@ -193,7 +194,7 @@ class SparseConv2d(_Sparse):
         if any(self._margins):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             images = F.pad(images, self._margins, mode=mode)
-        y = kernels.conv2d(images, self.csr, self.bias, kernel_size=self.kernel_size, stride=self.stride,
+        y = self.kernels.conv2d(images, self.csr, self.bias, kernel_size=self.kernel_size, stride=self.stride,
                            dilation=self.dilation, groups=self.groups, relu=self.relu, pool=self.pool)  # fmt: skip
         return y if x.dim() == 4 else y[0]
 

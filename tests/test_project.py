@@ -59,7 +59,8 @@ def test_conda_and_pip_ask_for_the_same():
     assert conda["channels"] == ["conda-forge"]
     listed = {re.split(r"[=>]", spec)[0]: spec for spec in conda["dependencies"]}
     project = PYPROJECT["project"]
-    for requirement in map(Requirement, project["dependencies"] + project["optional-dependencies"]["notebooks"]):
+    extras = project["optional-dependencies"]
+    for requirement in map(Requirement, project["dependencies"] + extras["notebooks"] + extras["bench"]):
         name = {"torch": "pytorch-cpu"}.get(requirement.name, requirement.name)
         assert listed[name] == f"{name}{requirement.specifier}"
 

@@ -176,6 +176,7 @@ def test_values_are_drawn_for_the_actual_fan_in():
         (lambda: SparseLinear(3, 2, positions=[-1]), "distinct and in"),
         (lambda: SparseLinear(3, 2, 1.0)(torch.ones(2, 6)), r"expected inputs \[..., 3\], got \[2, 6\]"),
         (lambda: SparseConv2d(3, 2, 1, 1.0)(torch.ones(2, 6, 4, 4)), r"expected images \[N, 3, H, W\]"),
+        (lambda: SparseConv2d(1, 1, (3, 5), 1.0)(torch.ones(1, 1, 9, 4)), "4 pixels wide or high, the kernel 5"),
         (lambda: SparseConv2d(3, 2, 1, 1.0, groups=2), "groups must divide"),
         (lambda: SparseConv2d(2, 2, 3, 1.0, padding="same", stride=2), "stride of 1"),
         (lambda: SparseConv2d(2, 2, 3, 1.0, padding="some"), "'some'"),

@@ -5,6 +5,7 @@ sparse layer hands the next one a transposed view and no copy.
 """
 
 import warnings
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -45,16 +46,24 @@ class _Matmul(torch.autograd.Function):
         return dx, dvalues, None, None
 
 
-def _matmul(weight: CSR, x: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    y = _Matmul.apply(x, weight.values, weight.columns, weight.row_pointers)
+def matmul(weight: CSR, x: Tensor) -> Tensor:
+    """weight [rows, columns] @ x [columns, n] -> [rows, n]."""
+    return _Matmul.apply(x, weight.values, weight.columns, weight.row_pointers)
+
+
+def _affine(weight: CSR, x: Tensor, bias: Tensor | None, relu: bool, product: Callable) -> Tensor:
+    y = product(weight, x)
     if bias is not None:
-        y = y + bias[:, None]
-    return y.relu() if relu else y
+        y = y.add_(bias[:, None])
+    return y.relu_() if relu else y
 
 
-def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False) -> Tensor:
-    """x [..., in] -> [..., out], as `F.linear` with the dense form of `weight` [out, in], and ReLU if asked."""
-    y = _matmul(weight, x.reshape(-1, weight.width).t(), bias, relu)
+def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False, product: Callable = matmul) -> Tensor:
+    """x [..., in] -> [..., out], as `F.linear` with the dense form of `weight` [out, in], and ReLU if asked.
+
+    product   what multiplies, with the signature of `matmul`
+    """
+    y = _affine(weight, x.reshape(-1, weight.width).t(), bias, relu, product)
     return y.t().reshape(*x.shape[:-1], weight.shape[0])
 
 
@@ -69,21 +78,26 @@ def conv2d(
     groups: int,
     relu: bool = False,
     pool: int = 1,
+    product: Callable = matmul,
 ) -> Tensor:
     """Padded x [N, C, H, W] -> [N, out, H', W'], as `F.conv2d` with the dense form of `weight`.
 
-    `weight` is [out, C / groups * kh * kw] here. ReLU and a max-pooling of `pool` x `pool` follow if asked. The patches
-    are unfolded into columns, so that the convolution is a matrix product: kh * kw times the input's memory.
+    `weight` is [out, C / groups * kh * kw] here. ReLU and a max-pooling of `pool` x `pool` follow if asked. Shifted
+    copies of the images, one a tap of the kernel, make the convolution a matrix product: kh * kw times their memory.
     """
-    out, n = weight.shape[0], len(x)
     if groups > 1:  # a unit's columns begin where its group's channels do
-        first = weight.rows() // (out // groups) * weight.width
+        first = weight.rows() // (weight.shape[0] // groups) * weight.width
         weight = weight._replace(columns=(weight.columns + first).int(), width=weight.width * groups)
-    patches = F.unfold(x, kernel_size, dilation, stride=stride)  # [N, C * kh * kw, places]
-    y = _matmul(weight, patches.transpose(0, 1).reshape(weight.width, -1), bias, relu)
-    height, width = (
-        (size - d * (k - 1) - 1) // s + 1
-        for size, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True)
-    )
-    y = y.reshape(out, n, height, width).transpose(0, 1)
-    return F.max_pool2d(y, pool) if pool > 1 else y
+    x = x.transpose(0, 1)
+    down, right = (_taps(*axis) for axis in zip(x.shape[2:], kernel_size, stride, dilation, strict=True))
+    taps = torch.stack([x[:, :, i, j] for i in down for j in right], dim=1)  # [C, kh * kw, N, H', W']
+    y = _affine(weight, taps.reshape(weight.width, -1), bias, relu, product).reshape(-1, *taps.shape[2:])
+    return (F.max_pool2d(y, pool) if pool > 1 else y).transpose(0, 1)
+
+
+def _taps(size: int, kernel: int, stride: int, dilation: int) -> list[slice]:
+    """What each tap of the kernel sees along one axis of the padded image."""
+    reach = size - dilation * (kernel - 1)
+    if reach < 1:
+        raise ValueError(f"the padded images are {size} pixels wide or high, the kernel {size - reach + 1}")
+    return [slice(first, first + reach, stride) for first in range(0, dilation * kernel, dilation)]

@@ -1,0 +1,287 @@
+"""Honest timing: the same network, the same images, the same copies on every side; outputs compared before any clock.
+
+A *rival* computes the network in its own way. All rivals are called by the same two lines of `work`, take turns round
+by round, warm up before every reading, and are read one by one, with the GPU waited for (`torch.utils.benchmark`).
+"""
+
+import copy
+import io
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from .convert import to_dense, to_truly_sparse
+from .kernels import CSR, reference
+from .models import SlideCNN
+from .provenance import provenance
+from .recipes import build, find_recipe
+from .sparsify import count_weights, sparse_layers
+
+RTOL, ATOL = 1e-4, 1e-5
+# On a machine with CUDA's compiler and no GPU, torch's timer warns of that: no concern of a reader's.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+
+from torch.utils.benchmark import Timer  # noqa: E402  it is its import that warns
+
+
+class UnlikeWork(ValueError):
+    """The rivals do not do the same: their times must not stand in one table."""
+
+
+class Absent(Exception):
+    """A rival that cannot run here, and why."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    method: str
+    device: str  # of its inputs and outputs
+    run: Callable[[Tensor], Tensor] = field(repr=False)  # images -> logits, both on `device`
+
+
+# --- the rivals: a masked network on its device, an example of its inputs -> a function that computes it --------------
+
+
+def masked(model: nn.Module, images: Tensor, threads: int) -> Callable:
+    return model
+
+
+def dense(model: nn.Module, images: Tensor, threads: int) -> Callable:
+    return to_dense(model)
+
+
+def torch_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
+    return to_truly_sparse(model)
+
+
+def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
+    """The truly sparse layers with scipy's product in the place of torch's. scipy uses one thread, always."""
+    sparse, matrices = to_truly_sparse(model), {}
+
+    def product(weight: CSR, x: Tensor) -> Tensor:
+        if weight.values not in matrices:
+            parts = (part.detach().numpy() for part in (weight.values, weight.columns, weight.row_pointers))
+            matrices[weight.values] = csr_matrix(tuple(parts), weight.shape)
+        return torch.from_numpy(matrices[weight.values] @ x.numpy())
+
+    for layer in sparse_layers(sparse).values():
+        layer.kernels = SimpleNamespace(
+            linear=partial(reference.linear, product=product), conv2d=partial(reference.conv2d, product=product)
+        )
+    return sparse
+
+
+def onnx_runtime(model: nn.Module, images: Tensor, threads: int) -> Callable:
+    """The dense network in ONNX Runtime: what dense kernels can do without torch's overhead."""
+    try:
+        import onnx  # noqa: F401  torch's exporter wants it
+        from onnxruntime import InferenceSession, SessionOptions
+    except ModuleNotFoundError as error:
+        raise Absent(f"{error.name} is not installed: `pip install onnx onnxruntime`") from error
+    file, options = io.BytesIO(), SessionOptions()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have its newer exporter used: 10 s for the same graph
+        torch.onnx.export(to_dense(model), (images,), file, dynamo=False)
+    options.intra_op_num_threads = threads
+    session = InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+METHODS: dict[str, Callable] = {
+    "Dense+Mask": masked,
+    "dense": dense,
+    "ONNX Runtime, dense": onnx_runtime,
+    "scipy CSR": scipy_csr,
+    "torch CSR": torch_csr,
+}
+ON_GPU = ("Dense+Mask", "dense", "torch CSR")
+
+
+def rivals(
+    model: nn.Module, images: Tensor, *, device: str = "cpu", threads: int = 1, methods: Iterable[str] = METHODS
+) -> tuple[list[Rival], dict[str, str]]:
+    """The rivals for a masked `model` on `device`, and those that are absent: method -> the reason.
+
+    `model` is left alone. `images` are an example of what they will be given. ValueError for an unknown method.
+    """
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise ValueError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+    model, images = copy.deepcopy(model).to(device).eval(), images.to(device)
+    present, absent = [], {}
+    for method in methods:
+        if device == "cpu" or method in ON_GPU:
+            try:
+                present.append(Rival(method, device, METHODS[method](model, images, threads)))
+            except Absent as why:
+                absent[method] = str(why)
+    return present, absent
+
+
+# --- the clock --------------------------------------------------------------------------------------------------------
+
+
+def work(rival: Rival, images: Tensor, copies: bool) -> Callable[[], Tensor]:
+    """What the clock sees, the same two lines for every rival. `images` are in the host's memory.
+
+    copies   whether bringing the images to the device and the logits back is part of it
+    """
+    if copies:
+        return lambda: rival.run(images.to(rival.device)).cpu()
+    there = images.to(rival.device)
+    return lambda: rival.run(there)
+
+
+def slides_network(sparsity: float = 0.95, seed: int = 42) -> nn.Module:
+    """The slides' masked network, untrained, drawn for its actual fan-in: so every layer shows in the logits."""
+    return build(find_recipe("slides-fan-in"), SlideCNN, sparsity, seed)
+
+
+@torch.inference_mode()
+def compare(rivals: Iterable[Rival], images: Tensor) -> dict[Rival, float]:
+    """The largest difference of each rival's logits from the first one's.
+
+    UnlikeWork where one is larger than 1e-5 + 1e-4 * |logit|, or lies on another device, or has another type or shape.
+    Each sees two batches: one that remembers an answer, or keeps images on its device beforehand, fails.
+    """
+    rivals, differences = list(rivals), {}
+    for batch in (images, images.flip(0) / 2):
+        expected = work(rivals[0], batch, copies=True)()
+        if len(expected) > 1 and expected.std(dim=0).max() < 100 * ATOL:
+            raise UnlikeWork("the logits hardly differ from image to image: they cannot show whether networks agree")
+        for rival in rivals:
+            logits = work(rival, batch, copies=False)()
+            if logits.device.type != torch.device(rival.device).type:
+                raise UnlikeWork(f"{rival.method} leaves its logits on {logits.device}, not on {rival.device}")
+            logits = logits.cpu()
+            if logits.shape != expected.shape or logits.dtype != expected.dtype:
+                raise UnlikeWork(
+                    f"{rival.method} gives {logits.dtype} {list(logits.shape)}, "
+                    f"{rivals[0].method} {expected.dtype} {list(expected.shape)}"
+                )
+            difference = (logits - expected).abs()
+            if not (difference <= ATOL + RTOL * expected.abs()).all():
+                raise UnlikeWork(
+                    f"{rival.method} and {rivals[0].method} do not compute the same network: their logits differ by "
+                    f"up to {difference.max():.2g}"
+                )
+            differences[rival] = max(differences.get(rival, 0.0), difference.max().item())
+    return differences
+
+
+@dataclass
+class Row:
+    """The readings of one rival, in milliseconds."""
+
+    method: str
+    device: str
+    copies: bool
+    largest_difference: float  # of its logits from the first rival's
+    first_ms: float  # its very first call: with all that is set up only once
+    times_ms: list[float] = field(default_factory=list, repr=False)  # one call each, in the order they were made
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """(q1, median, q3)."""
+        return tuple(np.percentile(self.times_ms, (25, 50, 75)).tolist())
+
+    @property
+    def median(self) -> float:
+        return self.quartiles[1]
+
+
+def race(
+    rivals: Iterable[Rival], images: Tensor, *, rounds: int = 20, threads: int = 1, copies: Iterable[bool] = (False,)
+) -> list[Row]:
+    """Compare the outputs, then time every rival once a round, in turns; a Row each (and each way of `copies`).
+
+    UnlikeWork if outputs differ. A reading is one call behind two unread ones, with `threads` threads of torch.
+    """
+    rivals, tf32 = list(rivals), torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False  # its 10 bits are not the same work
+    try:
+        with torch.inference_mode():
+            first = {rival: _first_call(work(rival, images, copies=False)) for rival in rivals}
+        differences = compare(rivals, images)
+        rows, timers = [], []
+        for rival in rivals:
+            for with_copies in copies:
+                rows.append(Row(rival.method, rival.device, with_copies, differences[rival], first[rival]))
+                task = torch.inference_mode()(work(rival, images, with_copies))
+                timers.append(Timer("task()", globals={"task": task}, num_threads=threads))
+        for _ in range(rounds):
+            for row, timer in zip(rows, timers, strict=True):
+                row.times_ms += [1e3 * seconds for seconds in timer.timeit(1).raw_times]
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+    return rows
+
+
+def rows_of(result: dict) -> list[Row]:
+    """The rows of a (recorded) benchmark."""
+    return [Row(**row) for row in result["rows"]]
+
+
+def row_of(rows: Iterable[Row], method: str, device: str = "cpu", *, copies: bool = False) -> Row | None:
+    """The one row of that kind, or None."""
+    return next((row for row in rows if (row.method, row.device, row.copies) == (method, device, copies)), None)
+
+
+def _first_call(task: Callable) -> float:
+    started = time.perf_counter()
+    task()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def bench(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    rounds: int = 20,
+    threads: int | None = None,
+    devices: Iterable[str] | None = None,
+    methods: Iterable[str] = METHODS,
+) -> dict:
+    """The benchmark of a masked `model` on `images`: inference of the whole network. Plain values, ready for JSON.
+
+    threads   of torch and of ONNX Runtime; as many as torch takes now if not given
+    devices   "cpu" and, where there is a GPU, "cuda", unless given. On a GPU there are two rows a method: one with
+              images and logits in its own memory, one with the copies from and to the host's.
+    """
+    threads = threads or torch.get_num_threads()
+    here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices = list(devices or here)
+    if not set(devices) <= set(here):
+        raise ValueError(f"the devices here are {', '.join(here)}, got {', '.join(devices)}")
+    rows, absent = [], {}
+    for device in devices:
+        present, missing = rivals(model, images, device=device, threads=threads, methods=methods)
+        rows += race(
+            present, images, rounds=rounds, threads=threads, copies=(False,) if device == "cpu" else (False, True)
+        )
+        absent |= missing
+    active, total = count_weights(model)
+    return {
+        "network": type(model).__name__,
+        "active_weights": active,
+        "total_weights": total,
+        "batch": len(images),
+        "rounds": rounds,
+        "threads": threads,
+        "rows": [asdict(row) for row in rows],
+        "absent": absent,
+        "provenance": provenance(),
+    }
