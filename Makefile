@@ -40,8 +40,9 @@ notebooks: setup ## run all notebooks and keep their outputs (MODE=demo|class|fu
 measure: setup ## print time and peak memory of each notebook in demo mode
 	$(BIN)/python notebooks/build.py --measure
 
-figures: setup ## draw the slides' figures and tables (and the README's) from the recorded results
+figures: setup ## draw the slides' figures and tables, and write the claims ledger, from the recorded results
 	$(BIN)/python -m dst_tutorial figures
+	$(BIN)/python -m dst_tutorial claims
 	$(BIN)/python notebooks/build.py
 
 results: setup ## do the recorded runs that are missing (about an hour and a half on two cores for all)

@@ -3,7 +3,8 @@
 The package behind the notebooks. Its modules stand on floors, and imports run one way, downwards:
 
     __main__                                 the command line
-    widgets, figures, exercises, doctor      what a reader sees
+    widgets, figures, claims                 what a reader sees: explorers, pictures, the slides' claims,
+    exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
     recipes, benchmark                       named ways to train, a few lines each; honest timing
@@ -12,7 +13,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     convert                                  from one form of a layer to the other
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     kernels, initialisation                  what truly sparse layers call; what active weights start from
-    positions, randomness                    the ground floor: sets of positions, random streams,
+    positions, randomness, slides            the ground floor: sets of positions, random streams, the slides' numbers,
     checkpoint, paths, provenance            files, folders, where a number comes from
 
 The names imported below are stable; everything else may move.

@@ -160,6 +160,35 @@ def figures(
             print(f"{file}  from {entry['from']}")
 
 
+@app.command()
+def claims(
+    out: Annotated[Path | None, typer.Option(help="The file; figures/claims.md by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the ledger of the slides' claims; fail if a verdict is not the one the notebooks rely on.
+
+    It fails, too, where a result file is not the one that the figures were drawn from.
+    """
+    from .claims import ledger
+    from .figures import changed_results
+
+    text, complaints = ledger()
+    complaints += [
+        f"{source} changed since the figures were drawn: `make figures`" for source in changed_results(figures_folder())
+    ]
+    file = out or figures_folder() / "claims.md"
+    if not complaints:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text.encode())
+    if as_json:
+        _print_json({"ok": not complaints, "file": str(file), "complaints": complaints})
+    else:
+        print("\n".join(complaints) or f"{file}: every claim has the verdict that the notebooks rely on")
+    if complaints:
+        print(f"error: {len(complaints)} complaint(s); {file} is left as it was", file=sys.stderr)
+        raise typer.Exit(1)
+
+
 def _print_json(document: dict) -> None:
     print(json.dumps(_without_nan(document), indent=1, allow_nan=False))
 

@@ -5,18 +5,26 @@ import io
 import json
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
 from matplotlib.figure import Figure
 
-from . import plots
-from .experiments import EXPERIMENTS, load_masks, load_results
-from .ledger import csr_bytes, dense_bytes, masked_bytes
-from .models import SlideCNN
+from . import plots, slides
+from .benchmark import METHODS, Row, row_of, rows_of
+from .experiments import EXPERIMENTS, load_benchmarks, load_masks, load_results
+from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
+from .measures import PackedMask
+from .models import SlideCNN, mlp
 from .paths import results_folder
-from .sparsify import sparsify
+from .randomness import stream
+from .sparsify import sparse_layers, sparsify
+from .topology import at_random, by_magnitude
 
-SLIDES = {"dense": {"accuracy": 98.98, "loss": 0.0449}, "slides": {"accuracy": 96.71, "loss": 0.0992}}  # slide 6
+LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -28,19 +36,58 @@ def results_rows(results: dict) -> list[dict[str, str]]:
     for recipe in dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]):
         runs = [run["summary"] for run in results["runs"] if run["config"]["recipe"]["name"] == recipe]
         active, biases = runs[0]["active_weights"], runs[0]["biases"]
-        slides = SLIDES.get(recipe)
         rows.append(
             {
                 "": plots.NAMES[recipe],
-                "slides: accuracy": f"{slides['accuracy']:.2f}%" if slides else "not run",
+                "slides: accuracy": f"{slides.ACCURACY[recipe]:.2f}%" if recipe in slides.ACCURACY else "not run",
                 "ours: accuracy": f"{_mean_sd([r['test_accuracy'] for r in runs], 2)}%",
-                "slides: loss": f"{slides['loss']:.4f}" if slides else "not run",
+                "slides: loss": f"{slides.LOSS[recipe]:.4f}" if recipe in slides.LOSS else "not run",
                 "ours: loss": _mean_sd([r["test_loss"] for r in runs], 4),
                 "weights + biases": f"{active:,} + {biases:,}",
                 "seeds": str(len(runs)),
             }
         )
     return rows
+
+
+def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Slide 8 as it should have been: every method on every device, a column for each recorded number of threads."""
+    whole = [run for run in runs if run["batch"] == slides.SAMPLES]
+    table = []
+    for device, methods in (("cpu", METHODS), ("cuda", ("Dense+Mask", "dense", "torch CSR"))):
+        for method in methods:
+            claimed = slides.MILLISECONDS.get((method, device))
+            spread = slides.DEVIATIONS.get((method, device))
+            row = {
+                "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
+                "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
+            }
+            for run in whole:
+                rows = rows_of(run)
+                column = f"ours, {run['threads']} thread{'s' if run['threads'] > 1 else ''}: ms [quartiles]"
+                row[column] = _milliseconds(row_of(rows, method, device))
+                if device == "cpu":
+                    ratio = row_of(rows, "dense").median / row_of(rows, method).median
+                    row[column.split(":")[0] + ": speed (dense = 1)"] = f"{ratio:.2f}"
+                else:
+                    row[column.split(":")[0] + ": speed (dense = 1)"] = "–"
+            table.append(row)
+    return table
+
+
+def _milliseconds(row: Row | None) -> str:
+    return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
+
+
+def benchmark_line(runs: list[dict]) -> str:
+    """One sentence: where the numbers of the recorded benchmarks come from."""
+    run = runs[0]
+    where = "{cpu}, torch {torch}, {date}".format(**run["provenance"])
+    return (
+        f"The whole network, {run['network']} at {100 * run['sparsity']:g}% uniform sparsity, on {slides.SAMPLES} real "
+        f"test images; outputs compared first; median [quartiles] of {run['rounds']} calls, in turns, after a warm-up. "
+        f"{where}. No GPU was at hand."
+    )
 
 
 def markdown(rows: list[Mapping[str, str]]) -> str:
@@ -87,7 +134,68 @@ def _results_table(form: Callable[[list], str], comment: str) -> str:
     return form(results_rows(results)) + comment.format(provenance_line(results))
 
 
+def _benchmark_table(form: Callable[[list], str], comment: str) -> str:
+    runs = load_benchmarks()
+    return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def dense_and_sparse() -> Figure:
+    """Slide 2: what 95% less looks like."""
+    model = sparsify(mlp(10, 14, 14, 6), slides.SPARSITY, seed=1)
+    masks = [layer.mask.numpy() for layer in sparse_layers(model).values()]
+    return plots.dense_and_sparse(masks, "The same neurons, with 5% of the connections")
+
+
+def bytes_by_sparsity(rows: int = 1000, columns: int = 1000, marked: float = slides.SPARSITY) -> Figure:
+    """Slide 2's "95% memory reduction", for a matrix of the size of fc3: what the indices cost."""
+    sparsities = np.linspace(0.3, 0.99, 70)
+    series = {}
+    for name, form, index in (("COO, int64 indices (torch's)", "COO", 8), ("CSR, int64", "CSR", 8),
+                              ("CSR, int32", "CSR", 4)):  # fmt: skip
+        counts = [round((1 - s) * rows * columns) for s in sparsities]
+        dense = format_bytes(rows, columns, 0)["dense"]
+        series[name] = [100 * format_bytes(rows, columns, n, index)[form] / dense for n in counts]
+    series["values alone (the slide)"] = [100 * (1 - s) for s in sparsities]
+    return plots.bytes_by_sparsity(sparsities, series, marked, f"A matrix of {rows:,} by {columns:,}")
+
+
+def storage_formats() -> Figure:
+    """Slide 3: the arrays of each format."""
+    return plots.storage_formats(np.array([[0, 3, 0, 0, 1], [0, 0, 0, 0, 0], [4, 0, 0, 2, 0], [0, 0, 5, 0, 0]]))
+
+
+def training_memory() -> Figure:
+    """Slides 2 and 3: what is held while training, counted from the shapes."""
+    model = sparsify(SlideCNN(), slides.SPARSITY, allocation="uniform")
+    ledgers = {
+        "dense": dense_bytes(model),
+        "Dense+Mask, 95%": masked_bytes(model),
+        "truly sparse (CSR), 95%": csr_bytes(model),
+    }
+    return plots.bytes_held(ledgers)
+
+
+def layers() -> Figure:
+    """Slide 4: where the network's weights are, and where its multiplications."""
+    model = SlideCNN()
+    weights = {name: model.get_submodule(name).weight.numel() for name in LAYERS}
+    budgets = {"weights": weights, "multiplications for one image": macs(model, torch.zeros(1, 28, 28))}
+    return plots.layer_budgets(budgets, "number", "SlideCNN, dense")
+
+
+def topology_update() -> Figure:
+    """Slide 5: prune and regrow, on a layer small enough to see."""
+    layer = sparsify(torch.nn.Linear(60, 8), 0.9, init="fan_in", seed=2)
+    active, dropped = layer.active_positions(), by_magnitude(layer, 12)
+    grown = at_random(layer, active, 12, stream(2, "topology"))
+    masks = [layer.mask.clone() for _ in range(3)]
+    for mask in masks[1:]:
+        mask.view(-1)[dropped] = False
+    masks[2].view(-1)[grown] = True
+    return plots.topology_update(*(PackedMask.of(mask.numpy()) for mask in masks))
 
 
 def curves_of(results: dict) -> dict[str, list[list[float]]]:
@@ -102,73 +210,115 @@ def training_curves() -> Figure:
     """Slide 6, as curves over seeds."""
     return plots.training_curves(
         curves_of(load_results("slides")),
-        {recipe: row["accuracy"] for recipe, row in SLIDES.items()},
+        slides.ACCURACY,
         title="The slides' protocol on MNIST: mean and range over seeds",
     )
 
 
-def mask_evolution(palette: str) -> Figure:
-    """Slide 7: the mask of fc4, one panel an epoch."""
+def mask_evolution(layer: str = "fc4", palette: str = "okabe-ito") -> Figure:
+    """Slide 7: the recorded mask of a layer, one panel an epoch."""
     recorded = load_masks("slides")
     epochs = range(EXPERIMENTS["slides"].epochs + 1)
-    return plots.mask_evolution([recorded.masks_at(epoch)["fc4"] for epoch in epochs], "fc4", palette)
+    return plots.mask_evolution([recorded.masks_at(epoch)[layer] for epoch in epochs], layer, palette)
 
 
-def training_memory() -> Figure:
-    """Slides 2 and 3: what is held while training, counted from the shapes."""
-    model = sparsify(SlideCNN(), 0.95, allocation="uniform")
-    ledgers = {
-        "dense": dense_bytes(model),
-        "Dense+Mask, 95%": masked_bytes(model),
-        "truly sparse (CSR), 95%": csr_bytes(model),
-    }
-    return plots.bytes_held(ledgers)
+def ten_calls() -> Figure:
+    """Slide 8: the ten calls behind its two slowest means, by arithmetic from mean and standard deviation."""
+    calls = {}
+    for (method, device), deviation in slides.DEVIATIONS.items():
+        mean = slides.MILLISECONDS[method, device]
+        cold, warm = slides.cold_and_warm(mean, deviation)
+        method = method.replace("torch CSR", "Truly sparse CSR")  # as the slide says
+        calls[f"{method} ({device.upper()}): {mean:,.2f} ± {deviation:,.2f} ms"] = [cold] + [warm] * (slides.CALLS - 1)
+    return plots.readings(calls, "One cold call and nine alike give the slides' means and deviations")
 
 
-_FROM_SLIDES = "results/slides.json"
-# file name without ending -> (what it is made from, the function that makes it)
-FIGURES: dict[str, tuple[str, Callable[[], Figure]]] = {
-    "training_curves": (_FROM_SLIDES, training_curves),
-    "mask_evolution_fc4": ("results/slides_masks.npz", lambda: mask_evolution("okabe-ito")),
-    "mask_evolution_fc4_slides_palette": ("results/slides_masks.npz", lambda: mask_evolution("slides")),
-    "training_memory": ("arithmetic on the shapes of SlideCNN", training_memory),
+def benchmark(threads: int = 1) -> Figure:
+    """Slide 8: the recorded benchmark, the whole network on both sides."""
+    run = next(r for r in load_benchmarks() if (r["batch"], r["threads"]) == (slides.SAMPLES, threads))
+    rows = {f"{row.method} ({row.device.upper()})": row.quartiles for row in rows_of(run) if not row.copies}
+    return plots.timings(rows, title=f"{slides.SAMPLES} images, whole network, {threads} thread of the CPU")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the slides: what it is made from, and by what."""
+
+    slide: int
+    source: str
+    make: Callable[[], Figure]
+    endings: tuple[str, ...] = ("svg", "png")
+
+
+_RUNS, _MASKS, _TIMES = "results/slides.json", "results/slides_masks.npz", "results/benchmark.json"
+_SHAPES = "arithmetic on shapes"
+FIGURES: dict[str, Picture] = {
+    "slide2_dense_and_sparse": Picture(2, _SHAPES, dense_and_sparse),
+    "slide2_bytes_by_sparsity": Picture(2, _SHAPES, bytes_by_sparsity),
+    "slide3_storage_formats": Picture(3, _SHAPES, storage_formats),
+    "slide3_training_memory": Picture(3, _SHAPES, training_memory),
+    "slide4_layers": Picture(4, _SHAPES, layers),
+    "slide5_topology_update": Picture(5, _SHAPES, topology_update),
+    "slide6_training_curves": Picture(6, _RUNS, training_curves),
+    **{
+        f"slide7_mask_{layer}{ending}": Picture(7, _MASKS, partial(mask_evolution, layer, palette), ("png",))
+        for layer in LAYERS
+        for ending, palette in (("", "okabe-ito"), ("_slides_palette", "slides"))
+    },
+    "slide8_ten_calls": Picture(8, "arithmetic on the slides' means and deviations", ten_calls),
+    "slide8_benchmark": Picture(8, _TIMES, benchmark),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "results_table.md": (_FROM_SLIDES, lambda: _results_table(markdown, "\n{}\n")),
-    "results_table.tex": (_FROM_SLIDES, lambda: _results_table(latex, "% {}\n")),
+    "slide6_results.md": (_RUNS, lambda: _results_table(markdown, "\n{}\n")),
+    "slide6_results.tex": (_RUNS, lambda: _results_table(latex, "% {}\n")),
+    "slide8_benchmark.md": (_TIMES, lambda: _benchmark_table(markdown, "\n{}\n")),
+    "slide8_benchmark.tex": (_TIMES, lambda: _benchmark_table(latex, "% {}\n")),
 }
 
 
 def write_all(folder: Path) -> dict:
-    """Write every figure (SVG and PNG) and table into `folder`, with a manifest of what came from what; return it."""
+    """Write every figure and table into `folder`, with a manifest of what came from what; return the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, str]] = {}
 
-    def write(name: str, content: bytes, source: str, alt: str = "") -> None:
+    def write(name: str, content: bytes, source: str, **more: str) -> None:
         (folder / name).write_bytes(content)
-        entry = {"from": source, "sha256": hashlib.sha256(content).hexdigest()}
-        files[name] = entry | ({"alt": alt} if alt else {})
+        files[name] = {"from": source, "sha256": hashlib.sha256(content).hexdigest()} | more
 
-    def sha256_of_results() -> dict[str, str]:
-        sources = {source for source, _ in (*FIGURES.values(), *TABLES.values()) if source.startswith("results/")}
-        files = {source: results_folder() / Path(source).name for source in sorted(sources)}
-        return {source: hashlib.sha256(file.read_bytes()).hexdigest() for source, file in files.items()}
-
-    for name, (source, make) in FIGURES.items():
-        figure = make()
-        for ending in ("svg", "png"):
-            write(f"{name}.{ending}", rendered(figure, ending), source, figure.get_label())
+    for name, picture in FIGURES.items():
+        figure = picture.make()
+        width, height = figure.get_size_inches()
+        for ending in picture.endings:
+            size = f"{width:.1f} x {height:.1f} in"
+            write(f"{name}.{ending}", rendered(figure, ending), picture.source, size=size, alt=figure.get_label())
     for name, (source, make_table) in TABLES.items():
         write(name, make_table().encode(), source)
-    manifest = {"made by": "python -m dst_tutorial figures", "results": sha256_of_results(), "files": files}
+    manifest = {"made by": "python -m dst_tutorial figures", "results": _hashes_of_results(), "files": files}
     (folder / "manifest.json").write_bytes((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
     return manifest
 
 
+def _hashes_of_results() -> dict[str, str]:
+    sources = {picture.source for picture in FIGURES.values()} | {source for source, _ in TABLES.values()}
+    files = {
+        source: results_folder() / Path(source).name for source in sorted(sources) if source.startswith("results/")
+    }
+    return {source: hashlib.sha256(file.read_bytes()).hexdigest() for source, file in files.items()}
+
+
+def changed_results(folder: Path) -> list[str]:
+    """The result files that are not those from which the figures in `folder` were drawn."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return []
+    drawn_from = json.loads(manifest.read_text(encoding="utf-8"))["results"]
+    return [source for source, digest in _hashes_of_results().items() if drawn_from.get(source) != digest]
+
+
 def rendered(figure: Figure, ending: str) -> bytes:
-    """The bytes of a figure file: the same for the same figure, so without the date."""
+    """The bytes of a figure file: the same for the same figure, so without the date. At least 200 dots an inch."""
     metadata = {"Description": figure.get_label()} | ({"Date": None} if ending == "svg" else {})
     buffer = io.BytesIO()
     with plots.style():
-        figure.savefig(buffer, format=ending, dpi=200, metadata=metadata)
+        figure.savefig(buffer, format=ending, dpi=max(200, figure.dpi), metadata=metadata)
     return buffer.getvalue()

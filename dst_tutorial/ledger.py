@@ -1,7 +1,7 @@
-"""What a form of sparsity costs in bytes, counted from the shapes. float32 values, bool masks, int32 indices."""
+"""What sparsity costs and saves, counted: bytes (float32 values, bool masks, int32 indices) and multiplications."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .sparsify import count_weights, prunable_layers, sparse_layers
 
@@ -31,6 +31,44 @@ def csr_bytes(model: nn.Module) -> Ledger:
     active, _ = count_weights(model)
     pointers = sum(_shape(layer)[0] + 1 for layer in _layers(model))
     return _arrays(active + _biases(model)) | {"indices": INDEX * (active + pointers)}
+
+
+def format_bytes(rows: int, columns: int, nonzeros: int, index: int = INDEX) -> Ledger:
+    """One float32 matrix in each format, with indices of `index` bytes: values, and all that says where they are."""
+    return {
+        "dense": VALUE * rows * columns,
+        "COO": (VALUE + 2 * index) * nonzeros,
+        "CSR": (VALUE + index) * nonzeros + index * (rows + 1),
+        "CSC": (VALUE + index) * nonzeros + index * (columns + 1),
+    }
+
+
+def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Multiply-accumulates that the active weights ask for: layer name -> number for one image [C, H, W].
+
+    An active weight is used once for every place its layer computes: once in a linear layer, at every pixel of the
+    output in a convolution.
+    """
+    counts, hooks = {}, []
+
+    def count(name: str):
+        def hook(layer, inputs, output):
+            weights = layer.active_weights if hasattr(layer, "active_weights") else layer.weight.numel()
+            counts[name] = weights * output[0].numel() // _shape(layer)[0]
+
+        return hook
+
+    for name, layer in {**prunable_layers(model), **sparse_layers(model)}.items():
+        if getattr(layer, "pool", 1) > 1:
+            raise ValueError(f"{name} pools its output: count the masked network, before its layers are folded")
+        hooks.append(layer.register_forward_hook(count(name)))
+    try:
+        with torch.no_grad():
+            model(image[None])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: counts[name] for name, layer in model.named_modules() if name in counts}
 
 
 def _arrays(n: int) -> Ledger:

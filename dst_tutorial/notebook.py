@@ -40,10 +40,10 @@ def start() -> None:
     print(f"mode {mode()!r} (set DST_TUTORIAL_MODE to one of {', '.join(MODES)} for another)")
 
 
-def png(figure: Figure, dpi: int = 100) -> bytes:
-    """The figure as a PNG file's bytes."""
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file's bytes, at its own resolution."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 

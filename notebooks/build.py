@@ -100,7 +100,7 @@ def readme() -> str:
     text = README.read_text(encoding="utf-8")
     blocks = {
         "badges": BADGES.format(name=notebooks()[0].name) + "\n",
-        "results": (HERE.parent / "figures" / "results_table.md").read_text(encoding="utf-8"),
+        "results": (HERE.parent / "figures" / "slide6_results.md").read_text(encoding="utf-8"),
     }
     for name, block in blocks.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"

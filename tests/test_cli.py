@@ -85,8 +85,8 @@ def test_data(invoke):
 
 def test_figures(invoke, tmp_path):
     manifest = json.loads(invoke("figures", "--out", str(tmp_path), "--json").stdout)
-    assert (tmp_path / "results_table.tex").exists()
-    assert "training_curves.svg" in manifest["files"]
+    assert (tmp_path / "slide6_results.tex").exists()
+    assert "slide6_training_curves.svg" in manifest["files"]
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):

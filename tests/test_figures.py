@@ -1,10 +1,14 @@
 import hashlib
+import io
 import json
+import statistics
 
+import matplotlib as mpl
+import matplotlib.image
 import numpy as np
 import pytest
 
-from dst_tutorial import figures, plots
+from dst_tutorial import figures, plots, slides
 from dst_tutorial.experiments import load_masks, load_results
 from dst_tutorial.measures import CHANGES, PackedMask, changes
 from dst_tutorial.paths import figures_folder
@@ -25,9 +29,9 @@ def test_the_same_results_give_the_same_bytes(written, tmp_path):
 
 def test_the_readers_matplotlib_settings_do_not_matter(written):
     folder, _ = written
-    with plots.mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 10}):
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 10}):
         figure = figures.training_memory()
-        assert figures.rendered(figure, "png") == (folder / "training_memory.png").read_bytes()
+        assert figures.rendered(figure, "png") == (folder / "slide3_training_memory.png").read_bytes()
 
 
 def test_the_manifest_names_every_file(written):
@@ -48,7 +52,7 @@ def test_what_is_committed_is_what_the_results_give(written):
     assert list(committed["files"]) == list(manifest["files"])
     for name, entry in committed["files"].items():
         assert hashlib.sha256((figures_folder() / name).read_bytes()).hexdigest() == entry["sha256"], name
-        if name.startswith("results_table"):  # pictures may differ by the version of matplotlib, numbers may not
+        if name.endswith((".md", ".tex")):  # pictures may differ by the version of matplotlib, numbers may not
             assert (figures_folder() / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -64,30 +68,71 @@ def test_the_table_shows_the_recorded_numbers():
     assert latex.count(r"\\") == 1 + len(figures.results_rows(results))
 
 
-def test_every_weight_of_the_mask_picture_is_drawn():
-    """Each strip is wider than 1,000 pixels in the PNG: no row or column is skipped."""
-    figure = figures.mask_evolution("slides")
+@pytest.mark.parametrize("layer", figures.LAYERS)
+def test_every_weight_of_a_mask_is_the_same_whole_number_of_pixels(layer):
+    figure = figures.mask_evolution(layer, "slides")
     figure.draw_without_rendering()
+    assert len(figure.axes) == 11
     for axes in figure.axes:
+        rows, columns = axes.images[0].get_array().shape
         box = axes.get_window_extent()
-        scale = 200 / figure.dpi
-        assert box.width * scale >= 2 * 1000
-        assert box.height * scale >= 2 * 10
-        assert axes.images[0].get_array().shape == (10, 1000)
+        for corner in box.extents:
+            assert corner == pytest.approx(round(corner), abs=1e-3)
+        for pixels in (box.width / columns, box.height / rows):
+            assert pixels == pytest.approx(round(pixels), abs=1e-3)
+            assert pixels > 0.9
+    assert figure.dpi >= 200  # so `rendered` and notebooks keep this resolution
+    width, height = figure.get_size_inches()
+    assert width <= 13
+    assert height <= 7.5  # a slide's
 
 
 @pytest.mark.parametrize("palette", plots.PALETTES)
-def test_the_picture_shows_the_masks(palette):
+@pytest.mark.parametrize("layer", figures.LAYERS)
+def test_the_picture_shows_the_masks(layer, palette):
     recorded = load_masks("slides")
-    figure = figures.mask_evolution(palette)
+    figure = figures.mask_evolution(layer, palette)
     strips = [axes.images[0].get_array() for axes in figure.axes]
     assert len(strips) == 11
+    active = recorded.masks_at(0)[layer].active
     for epoch, strip in enumerate(strips):
         counts = np.bincount(np.asarray(strip).ravel(), minlength=4)
-        moved = 50 if epoch and epoch % 2 == 0 else 0
-        assert counts[CHANGES.index("active")] + counts[CHANGES.index("grown")] == 500
+        moved = active // 10 if epoch and epoch % 2 == 0 else 0
+        assert counts[CHANGES.index("active")] + counts[CHANGES.index("grown")] == active
         assert counts[CHANGES.index("dropped")] == counts[CHANGES.index("grown")] <= moved
     assert [s.epoch for s in recorded.snapshots] == [0, 2, 4, 6, 8, 10]
+
+
+def test_each_pixel_of_a_mask_in_the_file_is_that_weight():
+    """Read the PNG back: the colours of the last panel of the largest layer are its changes, weight by weight."""
+    figure = figures.mask_evolution("fc3")
+    axes = figure.axes[-1]
+    image = mpl.image.imread(io.BytesIO(figures.rendered(figure, "png")))[..., :3]
+    figure.draw_without_rendering()
+    left, bottom, right, top = (round(edge) for edge in axes.get_window_extent().extents)
+    panel = image[len(image) - top : len(image) - bottom, left:right]
+    expected = np.array([mpl.colors.to_rgb(c) for c in plots.PALETTES["okabe-ito"]])[axes.images[0].get_array()]
+    assert panel.shape == expected.shape == (1000, 1000, 3)
+    assert np.abs(panel - expected).max() < 0.01
+
+
+def test_no_picture_is_larger_than_a_slide(written):
+    for name, entry in written[1]["files"].items():
+        if "size" in entry:
+            width, height = (float(n) for n in entry["size"].removesuffix(" in").split(" x "))
+            assert width <= 13.33, name
+            assert height <= 7.5, name
+            assert name.startswith(f"slide{figures.FIGURES[name.rsplit('.', 1)[0]].slide}_")
+
+
+@pytest.mark.parametrize("mean_deviation", slides.DEVIATIONS.items())
+def test_ten_calls_give_the_slides_mean_and_deviation(mean_deviation):
+    key, deviation = mean_deviation
+    cold, warm = slides.cold_and_warm(slides.MILLISECONDS[key], deviation)
+    calls = [cold] + [warm] * 9
+    assert statistics.mean(calls) == pytest.approx(slides.MILLISECONDS[key])
+    assert statistics.pstdev(calls) == pytest.approx(deviation)
+    assert warm > 0
 
 
 def test_changes():

@@ -113,7 +113,7 @@ def test_a_missing_package_is_named_with_its_mend():
 def test_the_readme_shows_the_generated_table_and_badges():
     readme = (ROOT / "README.md").read_text()
     shown = re.search(r"<!-- results -->\n(.*?)<!-- end results -->", readme, re.S).group(1)
-    assert shown == (ROOT / "figures" / "results_table.md").read_text()
+    assert shown == (ROOT / "figures" / "slide6_results.md").read_text()
     slug = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
     assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/" in readme
     assert f"mybinder.org/v2/gh/{slug}/main" in readme

@@ -1,0 +1,71 @@
+"""How every picture looks: colours, names of recipes, one matplotlib style, alt text as a figure's label."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE, BLACK = (
+    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000",
+)  # fmt: skip
+GREY = "#8A8A8A"
+SLIDE = 12.3  # inches: the width inside the margins of a 16:9 slide
+
+# Of a mask's four states, in the order of CHANGES. The slides' red and green look alike to many readers.
+PALETTES = {
+    "okabe-ito": ("#1A1A1A", "#FFFFFF", VERMILLION, SKY),
+    "slides": ("#000000", "#FFFFFF", "#E00000", "#00B000"),
+}
+# One look for one recipe, everywhere: colour, marker, line.
+LOOKS = {
+    "dense": (BLACK, "o", "-"),
+    "slides": (BLUE, "s", "-"),
+    "slides-static": (ORANGE, "^", "--"),
+    "slides-fan-in": (GREEN, "v", "-."),
+}
+NAMES = {
+    "dense": "dense",
+    "slides": "Dense+Mask, DST",
+    "slides-static": "Dense+Mask, static",
+    "slides-fan-in": "Dense+Mask, DST, fan-in init",
+}
+
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "dst-tutorial",  # same results, same bytes
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Our look, whatever the reader's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def new_figure(width: float, height: float, alt: str) -> Figure:
+    """An empty Figure of `width` x `height` inches. `alt` says in words what will be seen."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.set_label(alt)
+    return figure
+
+
+def styled(function):
+    """Draw under our style."""
+
+    @wraps(function)
+    def draw(*args, **kwargs) -> Figure:
+        with style():
+            return function(*args, **kwargs)
+
+    return draw

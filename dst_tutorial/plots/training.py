@@ -1,0 +1,89 @@
+"""Training: accuracy over epochs, signals through layers."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, PURPLE, VERMILLION, new_figure, styled
+
+
+def _draw_seeds(axes, recipe: str, seeds: Sequence[Sequence[float]]) -> str:
+    """A recipe's curves by epoch: the mean over seeds, in a band from the lowest to the highest. Its colour."""
+    curves = np.array(seeds)
+    epochs = np.arange(1, curves.shape[1] + 1)
+    colour, marker, line = LOOKS.get(recipe, (GREY, "d", "-."))
+    axes.fill_between(epochs, curves.min(0), curves.max(0), color=colour, alpha=0.18, linewidth=0)
+    axes.plot(epochs, curves.mean(0), line, marker=marker, color=colour, label=NAMES.get(recipe, recipe))
+    return colour
+
+
+@styled
+def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references: Mapping[str, float] | None = None,
+                    title: str = "") -> Figure:  # fmt: skip
+    """Test accuracy by epoch. `curves`: recipe -> one list a seed, in percent. Mean, and the range over seeds.
+
+    references   recipe -> a number to compare with, drawn as a dotted line (the slides' value, say)
+    """
+    told = "; ".join(f"{NAMES.get(n, n)} ends at {np.mean(np.array(c)[:, -1]):.2f}%" for n, c in curves.items())
+    figure = new_figure(8, 4.2, f"Test accuracy by epoch. {told}.")
+    axes = figure.subplots()
+    for name, seeds in curves.items():
+        colour = _draw_seeds(axes, name, seeds)
+        if references and name in references:
+            axes.axhline(references[name], color=colour, linestyle=":", linewidth=1)
+            axes.annotate(f"slides: {references[name]:.2f}", (1, references[name]), color=colour, fontsize=9,
+                          textcoords="offset points", xytext=(0, 3))  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", title=title)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
+    return figure
+
+
+@styled
+def topology_in_motion(accuracy: Mapping[str, Sequence[Sequence[float]]], steps: Sequence[int],
+                       explored: Sequence[float], kept: Sequence[float], title: str = "") -> Figure:  # fmt: skip
+    """What the sliders of notebook 03 move.
+
+    accuracy         recipe -> test accuracy (%) by epoch, one list a seed: mean and range are drawn
+    steps            at the start and after each topology update
+    explored, kept   at those steps: exploration rate R_s, and the share of the first mask that is still active
+    """
+    figure = new_figure(
+        10,
+        3.6,
+        f"Left: test accuracy by epoch, ending at "
+        f"{', '.join(f'{np.mean(c, axis=0)[-1]:.1f}% ({NAMES.get(n, n)})' for n, c in accuracy.items())}, means of "
+        f"{len(next(iter(accuracy.values())))} seeds. Right: after the last of "
+        f"{len(steps) - 1} updates {100 * explored[-1]:.1f}% of all positions have been active at some time, and "
+        f"{100 * kept[-1]:.0f}% of the first connections still are.",
+    )
+    left, right = figure.subplots(1, 2)
+    for name, seeds in accuracy.items():
+        _draw_seeds(left, name, seeds)
+    left.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(None, 100), title=title)
+    left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    left.legend(loc="lower right")
+    right.step(steps, [100 * e for e in explored], where="post", color=GREEN, label="ever active (all positions)")
+    right.step(steps, [100 * k for k in kept], "--", where="post", color=PURPLE, label="first connections kept")
+    right.set(
+        xlabel="step", ylabel="%", ylim=(0, 140), yticks=range(0, 101, 20), title=f"{len(steps) - 1} topology updates"
+    )
+    right.legend(loc="upper right")
+    return figure
+
+
+@styled
+def signal_strength(signals: Mapping[str, Mapping[str, float]], title: str = "") -> Figure:
+    """How much each layer's output varies from image to image: `signals[network][layer]`, on a logarithmic axis."""
+    ends = ", ".join(f"{name} {list(values.values())[-1]:.2g}" for name, values in signals.items())
+    figure = new_figure(8, 3.8, f"How strong the signal is after each layer. After the last: {ends}.")
+    axes = figure.subplots()
+    for (name, values), (colour, marker, line) in zip(
+        signals.items(), ((BLACK, "o", "-"), (BLUE, "s", "-"), (GREY, "o", "--"), (VERMILLION, "^", "--")), strict=False
+    ):
+        axes.plot(list(values), list(values.values()), line, marker=marker, color=colour, label=name)
+    axes.set(yscale="log", ylabel="standard deviation\nfrom image to image", title=title)
+    axes.legend()
+    return figure
