@@ -34,8 +34,13 @@ def jupyter_path(*below: str) -> list[str]:
 
 
 def examine() -> list[Finding]:
-    """All findings, in the order of a set-up."""
-    return [finding for check in (_python, _packages, _kernel, _widgets, _data, _gpu, _writing) for finding in check()]
+    """All findings, in the order of a set-up. On Colab, whose Jupyter is its own, that is not looked at."""
+    jupyter = () if _on_colab() else (_kernel, _widgets)
+    return [finding for check in (_python, _packages, *jupyter, _data, _gpu, _writing) for finding in check()]
+
+
+def _on_colab() -> bool:
+    return "COLAB_RELEASE_TAG" in os.environ
 
 
 def _python() -> Iterator[Finding]:
@@ -62,7 +67,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _is_wanted(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": "notebooks"})
+    extra = "" if _on_colab() else "notebooks"
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _kernel() -> Iterator[Finding]:

@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from . import plots
+from .benchmark import race, rivals
 from .data import Dataset, load_mnist
+from .experiments import EXPERIMENTS, load_masks
+from .figures import LAYERS, bytes_by_sparsity
 from .measures import exploration_rate, overlap
 from .models import LeNet300100, SlideCNN
 from .notebook import png
@@ -58,6 +61,23 @@ def _slider(options, value, description: str) -> ipw.SelectionSlider:
     style = {"description_width": "initial"}
     return ipw.SelectionSlider(options=options, value=value, description=description, continuous_update=False,
                                style=style)  # fmt: skip
+
+
+# --- notebook 01: storage ---------------------------------------------------------------------------------------------
+
+SIZES = (10, 30, 100, 300, 1000, 3000, 10_000)
+
+
+def draw_storage(sparsity: float, size: int) -> Figure:
+    """What a size x size matrix takes in each format, by sparsity."""
+    return bytes_by_sparsity(size, size, sparsity)
+
+
+def storage_explorer() -> ipw.VBox:
+    """Move the sparsity and the size; see what the indices cost."""
+    return explorer(
+        draw_storage, sparsity=_slider(SPARSITIES, 0.95, "sparsity"), size=_slider(SIZES, 1000, "rows = columns")
+    )
 
 
 # --- notebook 02: initialisation --------------------------------------------------------------------------------------
@@ -146,4 +166,48 @@ def dst_explorer() -> ipw.VBox:
         draw_dst,
         sparsity=_slider(SPARSITIES, 0.95, "sparsity"),
         update_interval=_slider(INTERVALS, 20, "prune interval (steps)"),
+    )
+
+
+# --- notebook 04: mask evolution --------------------------------------------------------------------------------------
+
+
+def draw_mask(layer: str, epoch: int, palette: str = "okabe-ito") -> Figure:
+    """The recorded mask of a layer at the end of an epoch, against the epoch before."""
+    recorded = load_masks("slides")
+    before, after = (recorded.masks_at(e)[layer] for e in (max(epoch - 1, 0), epoch))
+    return plots.mask_change(before, after, palette, f"{layer}, epoch {epoch}")
+
+
+def mask_explorer() -> ipw.VBox:
+    """Every layer of the recorded run, every epoch, both palettes; every weight drawn."""
+    epochs = range(EXPERIMENTS["slides"].epochs + 1)
+    return explorer(
+        draw_mask,
+        layer=_slider(LAYERS, "fc2", "layer"),
+        epoch=_slider(epochs, 2, "epoch"),
+        palette=_slider(tuple(plots.PALETTES), "okabe-ito", "colours"),
+    )
+
+
+# --- notebook 05: timing ----------------------------------------------------------------------------------------------
+
+BATCHES = (1, 10, 100, 1000)
+
+
+def draw_layer_times(sparsity: float, batch: int, width: int = 1000) -> Figure:
+    """One width x width layer, timed now: inference of `batch` random inputs in every form, on torch's threads."""
+    inputs = torch.randn(batch, width, generator=torch.Generator().manual_seed(0))
+    layer = sparsify(nn.Sequential(nn.Linear(width, width)), sparsity, allocation="uniform", init="fan_in")
+    methods = ("Dense+Mask", "dense", "scipy CSR", "torch CSR")
+    threads = torch.get_num_threads()
+    rows = race(rivals(layer, inputs, threads=threads, methods=methods)[0], inputs, rounds=9, threads=threads)
+    title = f"one layer of {width:,} x {width:,}, {100 * sparsity:g}% sparse, batch {batch:,}"
+    return plots.timings({row.method: row.quartiles for row in rows}, title=title)
+
+
+def timing_explorer() -> ipw.VBox:
+    """Move the sparsity and the batch; one layer is timed anew at each move."""
+    return explorer(
+        draw_layer_times, sparsity=_slider(SPARSITIES, 0.95, "sparsity"), batch=_slider(BATCHES, 100, "batch")
     )

@@ -30,8 +30,9 @@ REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["projec
 ]
 SLUG = REPOSITORY.removeprefix("https://github.com/")
 
+COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/main/notebooks"
 BADGES = f"""\
-[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{SLUG}/blob/main/notebooks/{{name}})
+[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({COLAB}/{{name}})
 [![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})"""
 OUTPUTS = "*Outputs below: {}*"
 METADATA = {
@@ -78,7 +79,8 @@ def navigation(path: Path) -> str:
     if i > 0:
         links.append(f"Previous: [{title_of(there[i - 1])}]({there[i - 1].name})")
     if i + 1 < len(there):
-        links.append(f"Next: [{title_of(there[i + 1])}]({there[i + 1].name})")
+        name = there[i + 1].name  # on Colab a relative link leads nowhere
+        links.append(f"Next: [{title_of(there[i + 1])}]({name}) ([on Colab]({COLAB}/{name}))")
     return "---\n" + " · ".join([*links, "[All notebooks](../README.md#the-notebooks)"])
 
 

@@ -126,7 +126,13 @@ def picture(page):
 
 @pytest.mark.parametrize(
     ("name", "sliders"),
-    [("02_masked_layers.ipynb", ["sparsity"]), ("03_dst_loop.ipynb", ["sparsity", "prune interval (steps)"])],
+    [
+        ("01_sparsity_basics.ipynb", ["sparsity", "rows = columns"]),
+        ("02_masked_layers.ipynb", ["sparsity"]),
+        ("03_dst_loop.ipynb", ["sparsity", "prune interval (steps)"]),
+        ("04_mask_evolution.ipynb", ["layer", "epoch", "colours"]),
+        ("05_csr_benchmark.ipynb", ["sparsity", "batch"]),
+    ],
 )
 def test_moving_each_slider_changes_the_picture(page, lab, name, sliders):
     errors = []

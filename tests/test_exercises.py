@@ -1,15 +1,33 @@
 """Each check passes its solution, and fails each wrong answer with the words that help."""
 
+import statistics
+import time
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 
-from dst_tutorial.exercises import dst_loop, masked_layers, solution_of
+from dst_tutorial.exercises import (
+    csr_benchmark,
+    dst_loop,
+    mask_evolution,
+    masked_layers,
+    solution_of,
+    sparsity_basics,
+)
 
 CHECKS = {
+    "to_csr": sparsity_basics,
+    "most_nonzeros": sparsity_basics,
     "masked_gradient": masked_layers,
     "fan_in_std": masked_layers,
     "drop_signed": dst_loop,
     "grow_elsewhere": dst_loop,
+    "explored": mask_evolution,
+    "returned": mask_evolution,
+    "cold_and_warm": csr_benchmark,
+    "fair_time": csr_benchmark,
 }
 
 
@@ -35,6 +53,51 @@ def grow_the_first(before, after, count, generator):
     out = after.clone()
     out.view(-1)[(~before & ~after).flatten().nonzero().flatten()[:count]] = True
     return out
+
+
+def coo(matrix):
+    rows, columns = np.nonzero(matrix)
+    return matrix[rows, columns], columns, rows
+
+
+def column_by_column(matrix):
+    values, rows, _ = sparsity_basics.to_csr(matrix.T)
+    return values, rows, sparsity_basics.to_csr(matrix)[2]
+
+
+def no_pointer_for_empty_rows(matrix):
+    values, columns, pointers = sparsity_basics.to_csr(matrix)
+    return values, columns, np.append(np.unique(pointers), [pointers[-1]] * len(pointers))[: len(pointers)]
+
+
+def overwrite(masks):
+    masks[0][:] = True
+    return 1.0
+
+
+def grown_ever(masks):
+    return sum((b & ~a).sum() for a, b in pairwise(masks))
+
+
+def returned_once(masks):
+    gone, back = np.zeros_like(masks[0]), np.zeros_like(masks[0])
+    for a, b in pairwise(masks):
+        back, gone = back | (gone & b & ~a), gone | (a & ~b)
+    return back.sum()
+
+
+def stopwatch(reduce, warm_up=True):
+    def timed(task, runs):
+        if warm_up:
+            task()
+        times = []
+        for _ in range(runs):
+            started = time.perf_counter()
+            task()
+            times.append(time.perf_counter() - started)
+        return reduce(times)
+
+    return timed
 
 
 def spoil(mask):
@@ -64,6 +127,36 @@ WRONG = [
     ("grow_elsewhere", lambda b, a, c, g: a.clone(), "should have grown; it was 0"),
     ("grow_elsewhere", lambda b, a, c, g: torch.zeros_like(a), "Growing only adds"),
     ("grow_elsewhere", lambda b, a, c, g: dst_loop.grow_elsewhere(b, a, c, None), "Pass the generator on"),
+]
+
+
+WRONG += [
+    ("to_csr", lambda m: coo(m)[:2], "three arrays"),
+    ("to_csr", coo, "row pointers: where each row begins"),
+    ("to_csr", column_by_column, "not in the order of the rows"),
+    ("to_csr", no_pointer_for_empty_rows, "an empty row owns none"),
+    ("to_csr", lambda m: (m.ravel(), np.arange(m.size), np.arange(len(m) + 1) * m.shape[1]), "non-zeros; you have"),
+    ("to_csr", lambda m: (..., ..., ...), "Not yet"),
+    ("most_nonzeros", lambda r, c: r * c // 2, "Did you count the"),
+    ("most_nonzeros", lambda r, c: r * c // 4, "still smaller"),
+    ("most_nonzeros", lambda r, c: r * c / 3.1, "is whole"),
+    ("most_nonzeros", lambda r, c: (r * c - r - 1) // 2, "equal is not smaller"),
+    ("explored", lambda masks: masks[-1].mean(), "That is the density"),
+    ("explored", lambda masks: np.logical_or.reduce(masks).sum(), "Divide by all positions"),
+    ("explored", lambda masks: sum(m.mean() for m in masks), "counts once"),
+    ("explored", lambda masks: (masks[0] | masks[-1]).mean(), "it should be"),
+    ("explored", overwrite, "changed the masks"),
+    ("returned", grown_ever, "how many connections grew"),
+    ("returned", returned_once, "more than once"),
+    ("returned", lambda masks: 0, "the first returns"),
+    ("cold_and_warm", lambda m, d, n: (m + d, m - d), "What do mean and variance say"),
+    ("cold_and_warm", lambda m, d, n: csr_benchmark.cold_and_warm(m, d, n)[::-1], "the cold one first"),
+    ("cold_and_warm", lambda m, d, n: (m,), "Return two times"),
+    ("fair_time", stopwatch(statistics.median, warm_up=False), "Every call was timed"),
+    ("fair_time", stopwatch(statistics.mean), "one slow call must not decide"),
+    ("fair_time", stopwatch(sum), "one slow call must not decide"),
+    ("fair_time", lambda task, runs: task() or 0.02, "was called 1 times only"),
+    ("fair_time", stopwatch(lambda times: min(times) / 10), "and you report"),
 ]
 
 

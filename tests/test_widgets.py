@@ -1,11 +1,16 @@
 """The functions behind the explorers over the whole range of their controls, and the explorers without a browser."""
 
+import re
+
 import ipywidgets as ipw
+import numpy as np
 import pytest
 from conftest import make_dataset
 from matplotlib.figure import Figure
 
 from dst_tutorial import plots, widgets
+from dst_tutorial.experiments import load_masks
+from dst_tutorial.figures import LAYERS
 from dst_tutorial.notebook import by_mode, mode, png
 from dst_tutorial.widgets import INTERVALS, SPARSITIES, draw_dst, draw_signals, explorer, train_live
 
@@ -45,6 +50,39 @@ def test_dst_at_every_point(sparsity):
     assert train_live(sparsity, None, 42) is train_live(sparsity, None, 42)
 
 
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_storage_at_every_point(sparsity):
+    for size in widgets.SIZES:
+        label = widgets.draw_storage(sparsity, size).get_label()
+        shown = float(re.search(r"CSR, int32 ([\d.]+)%", label).group(1))
+        n = round((1 - sparsity) * size * size)
+        assert shown == pytest.approx(100 * (8 * n + 4 * (size + 1)) / (4 * size * size), abs=4 if size < 100 else 0.2)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_mask_at_every_point(layer):
+    recorded = load_masks("slides")
+    for epoch in range(11):
+        for palette in plots.PALETTES:
+            figure = widgets.draw_mask(layer, epoch, palette)
+            image = figure.axes[0].images[0].get_array()
+            now = recorded.masks_at(epoch)[layer]
+            assert (np.isin(image, (1, 3)) == now.unpack().reshape(image.shape)).all()
+            box = figure.axes[0].get_window_extent()
+            for pixels in (box.width / image.shape[1], box.height / image.shape[0]):
+                assert pixels == pytest.approx(round(pixels), abs=1e-6)
+                assert pixels > 0.9
+
+
+def test_layer_times_at_every_point():
+    for sparsity in SPARSITIES:
+        for batch in widgets.BATCHES:
+            figure = widgets.draw_layer_times(sparsity, batch, width=40)
+            assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+                "Dense+Mask", "dense", "scipy CSR", "torch CSR"]  # fmt: skip
+            assert all(bar.get_width() > 0 for bar in figure.axes[0].patches)
+
+
 def test_an_explorer_draws_at_once_and_at_every_move():
     drawn = []
 
@@ -81,7 +119,13 @@ def test_an_error_at_the_first_value_is_raised_and_a_later_one_shown():
 
 
 def test_the_explorers_have_labelled_keyboard_controls():
-    for make in (widgets.signal_explorer, widgets.dst_explorer):
+    for make in (
+        widgets.storage_explorer,
+        widgets.signal_explorer,
+        widgets.dst_explorer,
+        widgets.mask_explorer,
+        widgets.timing_explorer,
+    ):
         controls = make().children[0].children
         assert controls
         for control in controls:

@@ -7,13 +7,14 @@ from .look import LOOKS, NAMES, PALETTES, SLIDE, style
 from .masks import explored_over_time, mask_change, mask_changes, mask_evolution, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
 from .timing import readings, timings
-from .training import signal_strength, topology_in_motion, training_curves
+from .training import accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
 
 __all__ = [
     "LOOKS",
     "NAMES",
     "PALETTES",
     "SLIDE",
+    "accuracy_by_sparsity",
     "bytes_by_sparsity",
     "bytes_held",
     "dense_and_sparse",

@@ -81,10 +81,10 @@ def topology_update(before: PackedMask, dropped: PackedMask, after: PackedMask, 
 
 
 @styled
-def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okabe-ito") -> Figure:
+def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okabe-ito", unit: str = "epoch") -> Figure:
     """Slide 7: a layer's mask at the start and after every epoch, each against the one before, a panel each.
 
-    masks   of the layer called `layer`, at the start and at the end of each epoch
+    masks   of the layer called `layer`, at the start and at the end of each epoch (or other `unit`)
     Every weight is the same whole number of pixels, at `figure.dpi`: none is skipped, none is drawn larger.
     """
     first, panels = masks[0], len(masks)
@@ -94,12 +94,12 @@ def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okab
     across = -(-panels // lines)
     wide, high = columns * pixels[0], rows * pixels[1]  # pixels of a panel
     above, beside, top = (0, 1.6, 0.4) if across == 1 else (0.4, 0, 0.4)  # inches for titles, and for the legend
-    width, height = round(SLIDE * dpi), round(top * dpi) + lines * (round((above + 0.07) * dpi) + high)
+    width, height = round(SLIDE * dpi), round(top * dpi) + lines * (round((above + 0.07) * dpi) + high) + 8
     figure = new_figure(
         width / dpi,
         height / dpi,
-        f"The mask of {layer} over {panels - 1} epochs, a panel an epoch: {first.active:,} of {first.size:,} weights "
-        f"are active in each; {moved} epochs end with a topology update, which moves some; the others change none.",
+        f"The mask of {layer} over {panels - 1} {unit}s, a panel each: {first.active:,} of {first.size:,} weights are "
+        f"active in each panel. In {moved} of them some have just been dropped, and as many grown.",
     )
     figure.set_layout_engine("none")
     figure.set_dpi(dpi)
@@ -112,7 +112,7 @@ def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okab
         _draw_changes(axes, before, mask, palette, aspect="auto")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        name, told = (f"epoch {epoch}", _moves(before, mask)) if epoch else ("start", f"{mask.active:,} active")
+        name, told = (f"{unit} {epoch}", _moves(before, mask)) if epoch else ("start", f"{mask.active:,} active")
         if across == 1:
             axes.set_ylabel(f"{name}: {told}", rotation=0, ha="right", va="center", fontsize=9)
         else:

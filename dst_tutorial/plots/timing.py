@@ -34,7 +34,7 @@ def timings(quartiles: Mapping[str, tuple[float, float, float]], guesses: Mappin
     for i, (name, guess) in enumerate((guesses or {}).items()):
         axes.plot(guess, name, "D", color=PURPLE, label="your guess" if not i else None)
     if guesses:
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right")
     axes.invert_yaxis()
     axes.set(xlabel="milliseconds (median; line: quartiles)", title=title)
     axes.margins(x=0.15)

@@ -42,6 +42,22 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
 
 
 @styled
+def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float]], title: str = "") -> Figure:
+    """Test accuracy (percent) along the sparsity: `curves[name][sparsity]`."""
+    told = "; ".join(
+        f"{name}: {', '.join(f'{100 * s:g}% {a:.1f}' for s, a in c.items())}" for name, c in curves.items()
+    )
+    figure = new_figure(8, 3.8, f"Test accuracy in percent, by sparsity. {told}.")
+    axes = figure.subplots()
+    looks = zip(curves.items(), (BLUE, VERMILLION, GREEN), "osv", ("-", "--", "-."), strict=False)
+    for (name, curve), colour, marker, line in looks:
+        axes.plot([100 * s for s in curve], list(curve.values()), line, marker=marker, color=colour, label=name)
+    axes.set(xlabel="weights set to zero (%)", ylabel="test accuracy (%)", title=title, ylim=(0, 102))
+    axes.legend(loc="lower left")
+    return figure
+
+
+@styled
 def topology_in_motion(accuracy: Mapping[str, Sequence[Sequence[float]]], steps: Sequence[int],
                        explored: Sequence[float], kept: Sequence[float], title: str = "") -> Figure:  # fmt: skip
     """What the sliders of notebook 03 move.

@@ -1,0 +1,89 @@
+"""Exercises of notebook 05: solutions, and the checks that tell what is wrong with an answer."""
+
+import time
+from statistics import mean, median, pstdev
+
+from . import Verdict, answered, judge
+
+# --- exercise 1 -------------------------------------------------------------------------------------------------------
+
+
+def cold_and_warm(average, deviation, runs):
+    difference = deviation * runs / (runs - 1) ** 0.5
+    warm = average - difference / runs
+    return warm + difference, warm
+
+
+def check_cold_and_warm(answer) -> Verdict:
+    """`answer(average, deviation, runs)`: (cold, warm), if one run took cold and all others warm."""
+
+    def trial(cold: float, warm: float, runs: int) -> str | None:
+        times = [cold] + [warm] * (runs - 1)
+        average, deviation = mean(times), pstdev(times)
+        got = answered(answer(average, deviation, runs))
+        if len(got) != 2:
+            return "Return two times: the cold one and the warm one."
+        one, other = (float(answered(t)) for t in got)
+        close = 1e-6 * max(cold, warm)
+        if abs(one - cold) < close and abs(other - warm) < close:
+            return None
+        if abs(one - warm) < close and abs(other - cold) < close:
+            return "Both are right; return the cold one first."
+        again = [one] + [other] * (runs - 1)
+        return (
+            f"{runs} runs, {average:.2f} ± {deviation:.2f} ms: with your times ({one:.2f}, {other:.2f}) it would be "
+            f"{mean(again):.2f} ± {pstdev(again):.2f} ms. What do mean and variance say of cold - warm?"
+        )
+
+    trials = ((13_505.0, 1.11, 10), (147.1, 11.47, 10), (5.0, 1.0, 2), (60.0, 2.0, 5))
+    return judge(
+        [lambda t=t: trial(*t) for t in trials],
+        "Right: two numbers printed beside a table are enough to see the cold call in it.",
+    )
+
+
+# --- exercise 2 -------------------------------------------------------------------------------------------------------
+
+
+def fair_time(task, runs):
+    task()  # whatever is set up once is not on the clock
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def check_fair_time(answer) -> Verdict:
+    """`answer(task, runs)`: the median seconds of `runs` calls of `task`, after a call that does not count."""
+
+    def trial(naps: list[float], runs: int, usual: float) -> str | None:
+        calls = []
+
+        def task() -> None:
+            time.sleep(naps[min(len(calls), len(naps) - 1)])
+            calls.append(1)
+
+        seconds = float(answered(answer(task, runs)))
+        if len(calls) < runs:
+            return f"With runs={runs} the task was called {len(calls)} times only."
+        if len(calls) == runs:
+            return "Every call was timed, the first one too. Call the task once before the clock starts."
+        if seconds > 3 * usual:
+            return (
+                f"The calls take about {1e3 * usual:.0f} ms, and you report {1e3 * seconds:.0f} ms: one slow call must "
+                "not decide. Take the median of the single calls, neither their sum nor their mean."
+            )
+        if seconds < 0.5 * usual:
+            return f"The calls take about {1e3 * usual:.0f} ms, and you report {1e3 * seconds:.1f} ms."
+        return None
+
+    return judge(
+        [
+            lambda: trial([0.02], 3, 0.02),
+            lambda: trial([0.3, 0.02], 3, 0.02),
+            lambda: trial([0.3, 0.02, 0.02, 0.4, 0.02], 5, 0.02),
+        ],
+        "Right: warmed up, and not at the mercy of one bad call. On a GPU, wait for it before every look at the clock.",
+    )
