@@ -148,7 +148,7 @@ def mask_change(before: PackedMask, after: PackedMask, palette: str = "okabe-ito
     figure = new_figure(
         max(width + 40, 700) / 100,
         (height + 90) / 100,
-        f"{title}: {after.active:,} of {after.size:,} weights are active; {_moves(before, after)}.",
+        f"{title}, {palette} colours: {after.active:,} of {after.size:,} weights are active; {_moves(before, after)}.",
     )
     figure.set_layout_engine("none")
     whole_width, whole_height = (round(100 * inches) for inches in figure.get_size_inches())
