@@ -9,10 +9,10 @@ import io
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from .convert import to_dense, to_truly_sparse
-from .kernels import CSR, reference
+from .kernels import CSR, Backend, reference
 from .models import SlideCNN
 from .provenance import provenance
 from .recipes import build, find_recipe
@@ -75,9 +75,7 @@ def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
         return torch.from_numpy(matrices[weight.values] @ x.numpy())
 
     for layer in sparse_layers(sparse).values():
-        layer.kernels = SimpleNamespace(
-            linear=partial(reference.linear, product=product), conv2d=partial(reference.conv2d, product=product)
-        )
+        layer.backend = Backend(*(partial(f, product=product) for f in (reference.linear, reference.conv2d)))
     return sparse
 
 
@@ -115,17 +113,19 @@ def rivals(
 
     `model` is left alone. `images` are an example of what they will be given. ValueError for an unknown method.
     """
+    methods = list(methods)
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; choose from {', '.join(METHODS)}")
     model, images = copy.deepcopy(model).to(device).eval(), images.to(device)
     present, absent = [], {}
     for method in methods:
-        if device == "cpu" or method in ON_GPU:
-            try:
-                present.append(Rival(method, device, METHODS[method](model, images, threads)))
-            except Absent as why:
-                absent[method] = str(why)
+        if device != "cpu" and method not in ON_GPU:
+            continue
+        try:
+            present.append(Rival(method, device, METHODS[method](model, images, threads)))
+        except Absent as why:
+            absent[method] = str(why)
     return present, absent
 
 
@@ -149,31 +149,33 @@ def slides_network(sparsity: float = 0.95, seed: int = 42) -> nn.Module:
 
 
 @torch.inference_mode()
-def compare(rivals: Iterable[Rival], images: Tensor) -> dict[Rival, float]:
-    """The largest difference of each rival's logits from the first one's.
+def compare(rivals: Iterable[Rival], images: Tensor, reference: Rival | None = None) -> dict[Rival, float]:
+    """The largest difference of each rival's logits from the reference's (the first rival's, if none is given).
 
     UnlikeWork where one is larger than 1e-5 + 1e-4 * |logit|, or lies on another device, or has another type or shape.
     Each sees two batches: one that remembers an answer, or keeps images on its device beforehand, fails.
     """
     rivals, differences = list(rivals), {}
+    reference = reference or rivals[0]
     for batch in (images, images.flip(0) / 2):
-        expected = work(rivals[0], batch, copies=True)()
+        expected = work(reference, batch, copies=True)()
         if len(expected) > 1 and expected.std(dim=0).max() < 100 * ATOL:
             raise UnlikeWork("the logits hardly differ from image to image: they cannot show whether networks agree")
         for rival in rivals:
-            logits = work(rival, batch, copies=False)()
+            with exact_float32():
+                logits = work(rival, batch, copies=False)()
             if logits.device.type != torch.device(rival.device).type:
                 raise UnlikeWork(f"{rival.method} leaves its logits on {logits.device}, not on {rival.device}")
             logits = logits.cpu()
             if logits.shape != expected.shape or logits.dtype != expected.dtype:
                 raise UnlikeWork(
                     f"{rival.method} gives {logits.dtype} {list(logits.shape)}, "
-                    f"{rivals[0].method} {expected.dtype} {list(expected.shape)}"
+                    f"{reference.method} {expected.dtype} {list(expected.shape)}"
                 )
             difference = (logits - expected).abs()
             if not (difference <= ATOL + RTOL * expected.abs()).all():
                 raise UnlikeWork(
-                    f"{rival.method} and {rivals[0].method} do not compute the same network: their logits differ by "
+                    f"{rival.method} and {reference.method} do not compute the same network: their logits differ by "
                     f"up to {difference.max():.2g}"
                 )
             differences[rival] = max(differences.get(rival, 0.0), difference.max().item())
@@ -188,7 +190,7 @@ class Row:
     device: str
     copies: bool
     largest_difference: float  # of its logits from the first rival's
-    first_ms: float  # its very first call: with all that is set up only once
+    first_ms: float  # its very first call: with what is set up only once, unless an earlier rival did so
     times_ms: list[float] = field(default_factory=list, repr=False)  # one call each, in the order they were made
 
     @property
@@ -202,30 +204,48 @@ class Row:
 
 
 def race(
-    rivals: Iterable[Rival], images: Tensor, *, rounds: int = 20, threads: int = 1, copies: Iterable[bool] = (False,)
+    rivals: Iterable[Rival],
+    images: Tensor,
+    *,
+    rounds: int = 20,
+    threads: int = 1,
+    copies: Iterable[bool] = (False,),
+    reference: Rival | None = None,
 ) -> list[Row]:
     """Compare the outputs, then time every rival once a round, in turns; a Row each (and each way of `copies`).
 
-    UnlikeWork if outputs differ. A reading is one call behind two unread ones, with `threads` threads of torch.
+    UnlikeWork if outputs differ from the reference's: see `compare`. A reading is one call behind two unread ones, with
+    `threads` threads of torch.
     """
-    rivals, tf32 = list(rivals), torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False  # its 10 bits are not the same work
-    try:
-        with torch.inference_mode():
-            first = {rival: _first_call(work(rival, images, copies=False)) for rival in rivals}
-        differences = compare(rivals, images)
-        rows, timers = [], []
-        for rival in rivals:
-            for with_copies in copies:
-                rows.append(Row(rival.method, rival.device, with_copies, differences[rival], first[rival]))
-                task = torch.inference_mode()(work(rival, images, with_copies))
-                timers.append(Timer("task()", globals={"task": task}, num_threads=threads))
+    rivals, copies = list(rivals), list(copies)
+    with torch.inference_mode():
+        first = {rival: _first_call(work(rival, images, copies=False)) for rival in rivals}
+    differences = compare(rivals, images, reference)
+    rows, timers = [], []
+    for rival in rivals:
+        for with_copies in copies:
+            rows.append(Row(rival.method, rival.device, with_copies, differences[rival], first[rival]))
+            task = torch.inference_mode()(work(rival, images, with_copies))
+            timers.append(Timer("task()", globals={"task": task}, num_threads=threads))
+    with exact_float32():
         for _ in range(rounds):
             for row, timer in zip(rows, timers, strict=True):
                 row.times_ms += [1e3 * seconds for seconds in timer.timeit(1).raw_times]
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
     return rows
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """No TF32 on a GPU: with its 10 bits the work is not the same."""
+    settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [setting.allow_tf32 for setting in settings]
+    try:
+        for setting in settings:
+            setting.allow_tf32 = False
+        yield
+    finally:
+        for setting, allowed in zip(settings, before, strict=True):
+            setting.allow_tf32 = allowed
 
 
 def rows_of(result: dict) -> list[Row]:
@@ -266,12 +286,12 @@ def bench(
     devices = list(devices or here)
     if not set(devices) <= set(here):
         raise ValueError(f"the devices here are {', '.join(here)}, got {', '.join(devices)}")
-    rows, absent = [], {}
+    methods, rows, absent = list(methods), [], {}
+    reference = rivals(model, images, methods=["Dense+Mask"])[0][0]  # on the CPU, for every device
     for device in devices:
         present, missing = rivals(model, images, device=device, threads=threads, methods=methods)
-        rows += race(
-            present, images, rounds=rounds, threads=threads, copies=(False,) if device == "cpu" else (False, True)
-        )
+        copies = (False,) if device == "cpu" else (False, True)
+        rows += race(present, images, rounds=rounds, threads=threads, copies=copies, reference=reference)
         absent |= missing
     active, total = count_weights(model)
     return {
@@ -283,5 +303,5 @@ def bench(
         "threads": threads,
         "rows": [asdict(row) for row in rows],
         "absent": absent,
-        "provenance": provenance(),
+        "provenance": provenance() | {"threads": threads},
     }

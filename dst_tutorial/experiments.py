@@ -19,6 +19,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
+from . import slides
 from .data import Dataset, load_mnist
 from .measures import Masks, PackedMask, exploration_rate
 from .paths import data_folder, results_folder
@@ -145,6 +146,24 @@ def load_benchmarks(folder: Path | None = None) -> list[dict]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial bench --record`")
     return json.loads(path.read_text(encoding="utf-8"))["runs"]
+
+
+def slides_benchmarks(batch: int = slides.SAMPLES, folder: Path | None = None) -> list[dict]:
+    """The recorded benchmarks of the slides' network at the slides' sparsity, by number of threads.
+
+    ValueError if they come from several machines, whose times do not belong in one table.
+    """
+    runs = [
+        run
+        for run in load_benchmarks(folder)
+        if (run["network"], run.get("sparsity"), run["batch"]) == ("SlideCNN", slides.SPARSITY, batch)
+    ]
+    machines = {(run["provenance"]["cpu"], run["provenance"]["gpu"]) for run in runs}
+    if len(machines) > 1:
+        raise ValueError(f"{BENCHMARK} holds times of several machines ({machines}): keep those of one")
+    if not runs:
+        raise ValueError(f"{BENCHMARK} has no times for a batch of {batch}: `python -m dst_tutorial bench --record`")
+    return sorted(runs, key=lambda run: run["threads"])
 
 
 def final_accuracies(results: dict) -> dict[str, list[float]]:

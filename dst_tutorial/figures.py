@@ -14,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from . import plots, slides
-from .benchmark import METHODS, Row, row_of, rows_of
-from .experiments import EXPERIMENTS, load_benchmarks, load_masks, load_results
+from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
+from .experiments import EXPERIMENTS, load_masks, load_results, slides_benchmarks
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
 from .measures import PackedMask
 from .models import SlideCNN, mlp
@@ -51,10 +51,9 @@ def results_rows(results: dict) -> list[dict[str, str]]:
 
 
 def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """Slide 8 as it should have been: every method on every device, a column for each recorded number of threads."""
-    whole = [run for run in runs if run["batch"] == slides.SAMPLES]
+    """Slide 8 as it should have been: every method on every device, two columns for each number of threads."""
     table = []
-    for device, methods in (("cpu", METHODS), ("cuda", ("Dense+Mask", "dense", "torch CSR"))):
+    for device, methods in (("cpu", METHODS), ("cuda", ON_GPU)):
         for method in methods:
             claimed = slides.MILLISECONDS.get((method, device))
             spread = slides.DEVIATIONS.get((method, device))
@@ -62,15 +61,11 @@ def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
                 "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
                 "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
             }
-            for run in whole:
-                rows = rows_of(run)
-                column = f"ours, {run['threads']} thread{'s' if run['threads'] > 1 else ''}: ms [quartiles]"
-                row[column] = _milliseconds(row_of(rows, method, device))
-                if device == "cpu":
-                    ratio = row_of(rows, "dense").median / row_of(rows, method).median
-                    row[column.split(":")[0] + ": speed (dense = 1)"] = f"{ratio:.2f}"
-                else:
-                    row[column.split(":")[0] + ": speed (dense = 1)"] = "–"
+            for run in runs:
+                mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
+                threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+                row[f"{threads}: ms [quartiles]"] = _milliseconds(mine)
+                row[f"{threads}: speed (dense = 1)"] = f"{dense.median / mine.median:.2f}" if mine and dense else "–"
             table.append(row)
     return table
 
@@ -81,12 +76,15 @@ def _milliseconds(row: Row | None) -> str:
 
 def benchmark_line(runs: list[dict]) -> str:
     """One sentence: where the numbers of the recorded benchmarks come from."""
-    run = runs[0]
-    where = "{cpu}, torch {torch}, {date}".format(**run["provenance"])
+    where = "{cpu}, torch {torch}".format(**runs[0]["provenance"])
+    dates = sorted({run["provenance"]["date"] for run in runs})
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    gpu = runs[0]["provenance"]["gpu"]
     return (
-        f"The whole network, {run['network']} at {100 * run['sparsity']:g}% uniform sparsity, on {slides.SAMPLES} real "
-        f"test images; outputs compared first; median [quartiles] of {run['rounds']} calls, in turns, after a warm-up. "
-        f"{where}. No GPU was at hand."
+        f"The whole network, {runs[0]['network']} at {100 * runs[0]['sparsity']:g}% uniform sparsity, on "
+        f"{runs[0]['batch']} real test images at a time; outputs compared first; median [quartiles] of "
+        f"{runs[0]['rounds']} calls, in turns, after a warm-up. {where}, {when}. "
+        f"{f'GPU: {gpu}.' if gpu else 'No GPU was at hand.'} scipy uses one thread, always."
     )
 
 
@@ -135,7 +133,7 @@ def _results_table(form: Callable[[list], str], comment: str) -> str:
 
 
 def _benchmark_table(form: Callable[[list], str], comment: str) -> str:
-    runs = load_benchmarks()
+    runs = slides_benchmarks()
     return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
 
 
@@ -235,8 +233,12 @@ def ten_calls() -> Figure:
 
 def benchmark(threads: int = 1) -> Figure:
     """Slide 8: the recorded benchmark, the whole network on both sides."""
-    run = next(r for r in load_benchmarks() if (r["batch"], r["threads"]) == (slides.SAMPLES, threads))
-    rows = {f"{row.method} ({row.device.upper()})": row.quartiles for row in rows_of(run) if not row.copies}
+    run = next(run for run in slides_benchmarks() if run["threads"] == threads)
+    rows = {
+        f"{row.method} ({row.device.replace('cuda', 'gpu').upper()})": row.quartiles
+        for row in rows_of(run)
+        if not row.copies
+    }
     return plots.timings(rows, title=f"{slides.SAMPLES} images, whole network, {threads} thread of the CPU")
 
 

@@ -54,7 +54,7 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     def count(name: str):
         def hook(layer, inputs, output):
             weights = layer.active_weights if hasattr(layer, "active_weights") else layer.weight.numel()
-            counts[name] = weights * output[0].numel() // _shape(layer)[0]
+            counts[name] = counts.get(name, 0) + weights * output[0].numel() // _shape(layer)[0]
 
         return hook
 
@@ -62,10 +62,12 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
         if getattr(layer, "pool", 1) > 1:
             raise ValueError(f"{name} pools its output: count the masked network, before its layers are folded")
         hooks.append(layer.register_forward_hook(count(name)))
+    training = model.training
     try:
         with torch.no_grad():
-            model(image[None])
+            model.eval()(image[None])
     finally:
+        model.train(training)
         for hook in hooks:
             hook.remove()
     return {name: counts[name] for name, layer in model.named_modules() if name in counts}

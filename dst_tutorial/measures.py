@@ -37,7 +37,7 @@ def masks_of(model: nn.Module) -> Masks:
     """Snapshot of all masks of `model`, by layer name."""
     snapshot = {}
     for name, layer in model.named_modules():
-        if hasattr(layer, "active_positions"):
+        if hasattr(layer, "rewire"):
             mask = np.zeros(layer.weight_shape.numel(), dtype=bool)
             mask[layer.active_positions().cpu().numpy()] = True
             snapshot[name] = PackedMask.of(mask.reshape(layer.weight_shape))

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -21,12 +21,22 @@ def provenance() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),
+        "scipy": version("scipy"),
+        "onnxruntime": _version("onnxruntime"),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

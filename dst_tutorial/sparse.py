@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import kernels
 from .initialisation import he_fan_in
-from .kernels.csr import CSR, indices_of
+from .kernels import CSR, REFERENCE, Backend
+from .kernels.csr import indices_of
 from .positions import draw_distinct
 
 
@@ -36,7 +36,7 @@ class _Sparse(nn.Module):
     values: nn.Parameter  # [active]
     columns: Tensor  # int32 [active]
     row_pointers: Tensor  # int32 [units + 1]
-    kernels = kernels  # the backend; another may be set on a layer
+    backend: Backend = REFERENCE  # another may be set on a layer
 
     def _add_weight(self, shape: tuple, density: float | None, positions: Tensor | None, bias: bool,
                     generator: torch.Generator | None, device, dtype) -> None:  # fmt: skip
@@ -97,6 +97,17 @@ class _Sparse(nn.Module):
         dense = self.values.new_zeros(self.weight_shape.numel())
         return dense.index_put((self.active_positions(),), self.active_values()).reshape(self.weight_shape)
 
+    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
+        columns, pointers = (state_dict.get(prefix + name) for name in ("columns", "row_pointers"))
+        rows, width = self.weight_shape[0], self.weight_shape[1:].numel()
+        if columns is not None and pointers is not None:  # a backend reads where they point, unchecked
+            inside = not len(columns) or (columns.min() >= 0 and columns.max() < width)
+            starts = len(pointers) == rows + 1 and pointers[0] == 0 and pointers[-1] == len(columns)
+            if not (inside and starts and (pointers.diff() >= 0).all()):
+                errors.append(f"{prefix}columns and {prefix}row_pointers are not those of a weight [{rows}, {width}]")
+                return
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
     def extra_repr(self) -> str:
         return f"active={self.active_weights:,} of {self.weight_shape.numel():,}"
 
@@ -110,11 +121,11 @@ class SparseLinear(_Sparse):
     bias        dense, or none; it starts at zero
     generator   of positions and values (N(0, 2 / actual fan-in)); torch's global one if not given
 
-    Trainable: `values` [active] and `bias` are the parameters. Where an input is NaN or infinite, only the units
-    connected to it are concerned; a dense layer would multiply it by its zeros.
+    Trainable: `values` [active] and `bias` are the parameters, in float32 or float64. Where an input is NaN or
+    infinite, only the units connected to it are concerned; a dense layer would multiply it by its zeros.
     """
 
-    def __init__(self, in_features: int, out_features: int, density: float | None = None, bias: bool = True, *,
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, density: float | None = None,
                  relu: bool = False, positions: Tensor | None = None, generator: torch.Generator | None = None,
                  device=None, dtype=None):  # fmt: skip
         super().__init__()
@@ -130,7 +141,7 @@ class SparseLinear(_Sparse):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.in_features:
             raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
-        return self.kernels.linear(x, self.csr, self.bias, relu=self.relu)
+        return self.backend.linear(x, self.csr, self.bias, relu=self.relu)
 
     def extra_repr(self) -> str:
         fused = ", relu=True" if self.relu else ""
@@ -144,8 +155,8 @@ class SparseConv2d(_Sparse):
     flattened weight [out, in / groups, kh, kw]. ReLU comes before the pooling.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size, density: float | None = None, stride=1,
-                 padding=0, dilation=1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", *,
+    def __init__(self, in_channels: int, out_channels: int, kernel_size, stride=1, padding=0, dilation=1,
+                 groups: int = 1, bias: bool = True, padding_mode: str = "zeros", *, density: float | None = None,
                  relu: bool = False, pool: int = 1, positions: Tensor | None = None,
                  generator: torch.Generator | None = None, device=None, dtype=None):  # fmt: skip
         super().__init__()
@@ -162,14 +173,14 @@ class SparseConv2d(_Sparse):
         self._add_weight(shape, density, positions, bias, generator, device, dtype)
 
     @property
-    def _margins(self) -> list[int]:
+    def _margins(self) -> tuple[int, int, int, int]:
         """What is padded: left, right, top, bottom."""
         if self.padding == "same":
             totals = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
             (top, bottom), (left, right) = ((total // 2, total - total // 2) for total in totals)
-            return [left, right, top, bottom]
+            return left, right, top, bottom
         y, x = (0, 0) if self.padding == "valid" else self.padding
-        return [x, x, y, y]
+        return x, x, y, y
 
     @classmethod
     def from_masked(cls, layer: nn.Conv2d, *, relu: bool = False, pool: int = 1) -> "SparseConv2d":
@@ -190,12 +201,13 @@ class SparseConv2d(_Sparse):
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
             raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(x.shape)}")
-        images = x if x.dim() == 4 else x[None]
-        if any(self._margins):
-            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            images = F.pad(images, self._margins, mode=mode)
-        y = self.kernels.conv2d(images, self.csr, self.bias, kernel_size=self.kernel_size, stride=self.stride,
-                           dilation=self.dilation, groups=self.groups, relu=self.relu, pool=self.pool)  # fmt: skip
+        images, margins = x if x.dim() == 4 else x[None], self._margins
+        if self.padding_mode != "zeros":
+            images, margins = F.pad(images, margins, mode=self.padding_mode), (0, 0, 0, 0)
+        geometry = {name: getattr(self, name) for name in ("kernel_size", "stride", "dilation", "groups")}
+        y = self.backend.conv2d(
+            images, self.csr, self.bias, **geometry, margins=margins, relu=self.relu, pool=self.pool
+        )
         return y if x.dim() == 4 else y[0]
 
     def extra_repr(self) -> str:

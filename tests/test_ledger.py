@@ -61,6 +61,14 @@ def test_multiplications_with_strides_and_truly_sparse_layers():
     assert macs(to_truly_sparse(net), torch.zeros(6)) == macs(net, torch.zeros(6)) == {"fc1": 15, "fc2": 10}
 
 
+def test_a_shared_layer_counts_every_time_and_modes_are_kept():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), layer, nn.ReLU(), layer)
+    assert macs(model, torch.zeros(4)) == {"0": 16, "2": 32}
+    assert model.training
+    assert not model[1].num_batches_tracked
+
+
 def test_a_folded_pooling_hides_what_the_convolution_computed():
     with pytest.raises(ValueError, match="conv1 pools its output: count the masked network"):
         macs(sparsify(SlideCNN(), 0.95, kind="sparse"), torch.zeros(1, 28, 28))

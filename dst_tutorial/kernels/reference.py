@@ -1,7 +1,6 @@
 """The reference backend: plain torch and torch.sparse, on any device. It is short and exact, not fast.
 
-Nothing here has the size of the dense weight. Activations are features-major inside, [features, samples], so that a
-sparse layer hands the next one a transposed view and no copy.
+Nothing here has the size of the dense weight. Activations are features-major inside, [features, samples].
 """
 
 import warnings
@@ -64,7 +63,7 @@ def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False, p
     product   what multiplies, with the signature of `matmul`
     """
     y = _affine(weight, x.reshape(-1, weight.width).t(), bias, relu, product)
-    return y.t().reshape(*x.shape[:-1], weight.shape[0])
+    return y.t().contiguous().view(*x.shape[:-1], weight.shape[0])
 
 
 def conv2d(
@@ -76,23 +75,27 @@ def conv2d(
     stride: tuple[int, int],
     dilation: tuple[int, int],
     groups: int,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
     relu: bool = False,
     pool: int = 1,
     product: Callable = matmul,
 ) -> Tensor:
-    """Padded x [N, C, H, W] -> [N, out, H', W'], as `F.conv2d` with the dense form of `weight`.
+    """x [N, C, H, W] -> [N, out, H', W'], as `F.conv2d` with the dense form of `weight`.
 
-    `weight` is [out, C / groups * kh * kw] here. ReLU and a max-pooling of `pool` x `pool` follow if asked. Shifted
-    copies of the images, one a tap of the kernel, make the convolution a matrix product: kh * kw times their memory.
+    `weight` is [out, C / groups * kh * kw] here; `margins` (left, right, top, bottom) are filled with zeros. ReLU and
+    a max-pooling of `pool` x `pool` follow if asked. Shifted copies of the images, one a tap of the kernel, make the
+    convolution a matrix product: kh * kw times their memory.
     """
     if groups > 1:  # a unit's columns begin where its group's channels do
         first = weight.rows() // (weight.shape[0] // groups) * weight.width
         weight = weight._replace(columns=(weight.columns + first).int(), width=weight.width * groups)
-    x = x.transpose(0, 1)
+    x = F.pad(x, margins).transpose(0, 1) if any(margins) else x.transpose(0, 1)
     down, right = (_taps(*axis) for axis in zip(x.shape[2:], kernel_size, stride, dilation, strict=True))
     taps = torch.stack([x[:, :, i, j] for i in down for j in right], dim=1)  # [C, kh * kw, N, H', W']
-    y = _affine(weight, taps.reshape(weight.width, -1), bias, relu, product).reshape(-1, *taps.shape[2:])
-    return (F.max_pool2d(y, pool) if pool > 1 else y).transpose(0, 1)
+    y = _affine(weight, taps.reshape(weight.width, -1), bias, relu, product)
+    y = y.view(-1, 1, *taps.shape[3:])  # an image a unit and sample
+    y = F.max_pool2d(y, pool) if pool > 1 else y
+    return y.view(weight.shape[0], len(x[0]), *y.shape[2:]).transpose(0, 1).contiguous()
 
 
 def _taps(size: int, kernel: int, stride: int, dilation: int) -> list[slice]:
