@@ -295,9 +295,30 @@ def write_all(folder: Path) -> dict:
             write(f"{name}.{ending}", rendered(figure, ending), picture.source, size=size, alt=figure.get_label())
     for name, (source, make_table) in TABLES.items():
         write(name, make_table().encode(), source)
+    write("README.md", _index(files).encode(), "the files of this folder")
     manifest = {"made by": "python -m dst_tutorial figures", "results": _hashes_of_results(), "files": files}
     (folder / "manifest.json").write_bytes((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
     return manifest
+
+
+def _index(files: dict[str, dict[str, str]]) -> str:
+    """The folder's README: slide by slide, what can take the place of what."""
+    rows = []
+    for name, picture in FIGURES.items():
+        links = " ".join(f"[{ending}]({name}.{ending})" for ending in picture.endings)
+        entry = files[f"{name}.{picture.endings[0]}"]
+        rows.append({"slide": str(picture.slide), "figure": f"`{name}` {links}", "size": entry["size"],
+                     "from": entry["from"], "what it shows": entry["alt"]})  # fmt: skip
+    for name in TABLES:
+        slide = name.removeprefix("slide")[0]
+        rows.append({"slide": slide, "figure": f"[`{name}`]({name})", "size": "–", "from": files[name]["from"],
+                     "what it shows": "The slide's table, with ours beside it."})  # fmt: skip
+    rows.sort(key=lambda row: int(row["slide"]))
+    return (
+        "# The slides' figures and tables\n\nMade by `make figures` from the recorded results, byte for byte the same from "
+        "the same results; no picture is larger than a 16:9 slide of 13.3 x 7.5 inches. The claims ledger is "
+        "[claims.md](claims.md).\n\n" + markdown(rows)
+    )
 
 
 def _hashes_of_results() -> dict[str, str]:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import doctor, experiments
+from dst_tutorial import benchmark, doctor, experiments
 
 
 def run(*arguments, **environment):
@@ -66,7 +67,7 @@ def test_an_unwritable_data_folder_ends_in_one_line(tmp_path):
     assert "Set DST_TUTORIAL_DATA to a folder that can" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["doctor", "data", "train", "sweep", "figures"])
+@pytest.mark.parametrize("command", ["doctor", "data", "train", "bench", "sweep", "figures", "claims"])
 def test_every_command_has_help_and_json(invoke, command):
     done = invoke(command, "--help")
     assert done.exit_code == 0
@@ -87,6 +88,23 @@ def test_figures(invoke, tmp_path):
     manifest = json.loads(invoke("figures", "--out", str(tmp_path), "--json").stdout)
     assert (tmp_path / "slide6_results.tex").exists()
     assert "slide6_training_curves.svg" in manifest["files"]
+
+
+def test_bench(invoke, tmp_path, monkeypatch):
+    """The made-up data set has 64 test images."""
+    monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
+    options = ("--batch", "20", "--rounds", "2", "--threads", "1", "--device", "cpu")
+    result = json.loads(invoke("bench", *options, "--record", "--json").stdout)
+    assert [row["method"] for row in result["rows"]] == list(benchmark.METHODS)
+    assert experiments.load_benchmarks() == [result]
+    assert (result["sparsity"], result["batch"], result["threads"]) == (0.95, 20, 1)
+    table = invoke("bench", *options).output
+    for method in benchmark.METHODS:
+        assert re.search(rf"^{re.escape(method)} +cpu +[\d.]+ ms \[", table, re.M)
+    with pytest.raises(ValueError, match="at most the 64 test images, got 65"):
+        invoke("bench", "--batch", "65")
+    with pytest.raises(ValueError, match=r"did you mean 0\.95"):
+        invoke("bench", "--sparsity", "95")
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):
@@ -110,6 +128,20 @@ def test_doctor_names_a_mend_for_each_failure(invoke, monkeypatch):
     assert "python -m dst_tutorial data" in failed["data"]
     assert all(failed.values())
     assert "mend: `pip install ipywidgets`" in invoke("doctor").output
+
+
+def test_doctor_leaves_colabs_own_jupyter_alone(monkeypatch):
+    """There an upgrade of ipykernel would break the runtime."""
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "release")
+    looked_at = {finding.check for finding in doctor.examine()}
+    assert "package torch" in looked_at
+    assert not looked_at & {
+        "package ipykernel",
+        "package jupyterlab",
+        "package ipywidgets",
+        "kernel python3",
+        "widgets",
+    }
 
 
 def test_doctor_sees_a_kernel_that_runs_another_python(monkeypatch, tmp_path):
