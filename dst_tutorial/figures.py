@@ -315,8 +315,8 @@ def _index(files: dict[str, dict[str, str]]) -> str:
                      "what it shows": "The slide's table, with ours beside it."})  # fmt: skip
     rows.sort(key=lambda row: int(row["slide"]))
     return (
-        "# The slides' figures and tables\n\nMade by `make figures` from the recorded results, byte for byte the same from "
-        "the same results; no picture is larger than a 16:9 slide of 13.3 x 7.5 inches. The claims ledger is "
+        "# The slides' figures and tables\n\nMade by `make figures` from the recorded results: the same results, the same "
+        "bytes. No picture is larger than a 16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in "
         "[claims.md](claims.md).\n\n" + markdown(rows)
     )
 

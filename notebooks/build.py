@@ -4,6 +4,7 @@
     python notebooks/build.py --check     only say whether these are up to date (exit status 1)
     python notebooks/build.py --run       and run the notebooks: `make notebooks` (--mode class)
     python notebooks/build.py --measure   run them in demo mode, print seconds and peak memory
+    python notebooks/build.py --run 05_csr_benchmark.ipynb    only this one (or these)
 
 The public repository is named once, in pyproject.toml.
 """
@@ -116,6 +117,7 @@ def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, 
     client = NotebookClient(
         notebook,
         timeout=7200,
+        coalesce_streams=True,
         kernel_name="python3",
         resources={"metadata": {"path": str(HERE)}},
     )
@@ -158,6 +160,9 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 @app.command()
 def main(
+    only: Annotated[
+        list[str] | None, typer.Argument(help="Notebooks to run; all if none.")
+    ] = None,
     check: Annotated[bool, typer.Option("--check")] = False,
     execute: Annotated[bool, typer.Option("--run")] = False,
     measure: Annotated[bool, typer.Option("--measure")] = False,
@@ -172,7 +177,7 @@ def main(
                 path.write_bytes(content.encode())
 
     for path in notebooks():
-        if execute or measure:
+        if (execute or measure) and (not only or path.name in only):
             how = "demo" if measure else mode
             today = datetime.date.today().isoformat()
             note = f"`{how}` mode, made by `make notebooks` on {today}."
