@@ -315,9 +315,10 @@ def _index(files: dict[str, dict[str, str]]) -> str:
                      "what it shows": "The slide's table, with ours beside it."})  # fmt: skip
     rows.sort(key=lambda row: int(row["slide"]))
     return (
-        "# The slides' figures and tables\n\nMade by `make figures` from the recorded results: the same results, the same "
-        "bytes. No picture is larger than a 16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in "
-        "[claims.md](claims.md).\n\n" + markdown(rows)
+        "# The slides' figures and tables\n\n"
+        "Made by `make figures` from the recorded results: the same results, the same bytes. No picture is larger than a\n"
+        "16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in [claims.md](claims.md).\n\n"
+        + markdown(rows)
     )
 
 
