@@ -316,7 +316,7 @@ def _index(files: dict[str, dict[str, str]]) -> str:
     rows.sort(key=lambda row: int(row["slide"]))
     return (
         "# The slides' figures and tables\n\n"
-        "Made by `make figures` from the recorded results: the same results, the same bytes. No picture is larger than a\n"
+        "Made by `make figures` from the recorded results: same results, same bytes. No picture is larger than a\n"
         "16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in [claims.md](claims.md).\n\n"
         + markdown(rows)
     )
