@@ -26,7 +26,7 @@ setup: .venv/.installed ## install everything into .venv and fetch MNIST
 	@$(BIN)/python -m dst_tutorial data
 
 lab: setup ## open JupyterLab on the first notebook (LAB="--no-browser" adds options)
-	$(BIN)/jupyter lab $(ROOT) $(LAB) $(FIRST)
+	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir=$(CURDIR) $(LAB) $(FIRST)
 
 test: setup ## lint, unit and property tests, all notebooks in demo mode, the browser test
 	$(BIN)/ruff check .

@@ -75,7 +75,9 @@ def _milliseconds(row: Row | None) -> str:
 
 
 def benchmark_line(runs: list[dict]) -> str:
-    """One sentence: where the numbers of the recorded benchmarks come from."""
+    """Where the numbers of recorded benchmarks come from. ValueError if they are of several batch sizes."""
+    if len({run["batch"] for run in runs}) > 1:
+        raise ValueError("these benchmarks are of several batch sizes: a table is of one (see slides_benchmarks)")
     where = "{cpu}, torch {torch}".format(**runs[0]["provenance"])
     dates = sorted({run["provenance"]["date"] for run in runs})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))

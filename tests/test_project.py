@@ -128,3 +128,11 @@ def test_the_readmes_ten_lines_run(monkeypatch):
     assert len(code.splitlines()) <= 10
     monkeypatch.setattr("dst_tutorial.load_mnist", make_dataset)
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_make_lab_serves_the_whole_checkout():
+    """The notebooks' pictures and links lead to ../figures and ../README.md."""
+    shown = subprocess.run(["make", "--dry-run", "lab"], cwd=ROOT, capture_output=True, text=True).stdout
+    (command,) = [line for line in shown.splitlines() if "jupyter lab" in line]
+    assert f"--ServerApp.root_dir={ROOT}" in command
+    assert command.endswith(" notebooks/01_sparsity_basics.ipynb")
