@@ -1,4 +1,4 @@
-"""Honest timing: the same network, the same images, the same copies on every side; outputs compared before any clock.
+"""Honest timing: the same network, the same images, the same copies on every side; outputs compared first.
 
 A *rival* computes the network in its own way. All rivals are called by the same two lines of `work`, take turns round
 by round, warm up before every reading, and are read one by one, with the GPU waited for (`torch.utils.benchmark`).
@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from .convert import to_dense, to_truly_sparse
-from .kernels import CSR, Backend, reference
+from .kernels import CSR, REFERENCE, Backend
 from .models import SlideCNN
 from .provenance import provenance
 from .recipes import build, find_recipe
@@ -49,6 +49,11 @@ class Rival:
     run: Callable[[Tensor], Tensor] = field(repr=False)  # images -> logits, both on `device`
 
 
+def slides_network(sparsity: float = 0.95, seed: int = 42) -> nn.Module:
+    """The slides' masked network, untrained, drawn for its actual fan-in: so every layer shows in the logits."""
+    return build(find_recipe("slides-fan-in"), SlideCNN, sparsity, seed)
+
+
 # --- the rivals: a masked network on its device, an example of its inputs -> a function that computes it --------------
 
 
@@ -75,7 +80,7 @@ def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
         return torch.from_numpy(matrices[weight.values] @ x.numpy())
 
     for layer in sparse_layers(sparse).values():
-        layer.backend = Backend(*(partial(f, product=product) for f in (reference.linear, reference.conv2d)))
+        layer.backend = Backend(*(partial(function, product=product) for function in REFERENCE))
     return sparse
 
 
@@ -143,11 +148,6 @@ def work(rival: Rival, images: Tensor, copies: bool) -> Callable[[], Tensor]:
     return lambda: rival.run(there)
 
 
-def slides_network(sparsity: float = 0.95, seed: int = 42) -> nn.Module:
-    """The slides' masked network, untrained, drawn for its actual fan-in: so every layer shows in the logits."""
-    return build(find_recipe("slides-fan-in"), SlideCNN, sparsity, seed)
-
-
 @torch.inference_mode()
 def compare(rivals: Iterable[Rival], images: Tensor, reference: Rival | None = None) -> dict[Rival, float]:
     """The largest difference of each rival's logits from the reference's (the first rival's, if none is given).
@@ -189,7 +189,7 @@ class Row:
     method: str
     device: str
     copies: bool
-    largest_difference: float  # of its logits from the first rival's
+    largest_difference: float  # of its logits from the reference's, see `compare`
     first_ms: float  # its very first call: with what is set up only once, unless an earlier rival did so
     times_ms: list[float] = field(default_factory=list, repr=False)  # one call each, in the order they were made
 

@@ -1,7 +1,7 @@
 """Truly sparse layers: the active weights and where they are, and no array of the dense size, ever.
 
-Both layers can swallow what follows them (`relu=True`; `pool=2` for a convolution): one pass over the outputs instead
-of two or three. `to_truly_sparse` does so for the runs of an `nn.Sequential`.
+Both layers can swallow what follows them (`relu=True`; `pool=2` for a convolution), so that a backend may make one pass
+of two or three (the reference does not). `to_truly_sparse` folds the runs of an `nn.Sequential` so.
 """
 
 import torch

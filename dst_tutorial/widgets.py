@@ -176,7 +176,7 @@ def draw_mask(layer: str, epoch: int, palette: str = "okabe-ito") -> Figure:
     """The recorded mask of a layer at the end of an epoch, against the epoch before."""
     recorded = load_masks("slides")
     before, after = (recorded.masks_at(e)[layer] for e in (max(epoch - 1, 0), epoch))
-    return plots.mask_change(before, after, palette, f"{layer}, epoch {epoch}")
+    return plots.mask_close_up(before, after, palette, f"{layer}, epoch {epoch}")
 
 
 def mask_explorer() -> ipw.VBox:

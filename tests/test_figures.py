@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dst_tutorial import figures, plots, slides
+from dst_tutorial.exercises import csr_benchmark
 from dst_tutorial.experiments import load_masks, load_results
 from dst_tutorial.measures import CHANGES, PackedMask, changes
 from dst_tutorial.paths import figures_folder
@@ -131,6 +132,7 @@ def test_no_picture_is_larger_than_a_slide(written):
 def test_ten_calls_give_the_slides_mean_and_deviation(mean_deviation):
     key, deviation = mean_deviation
     cold, warm = slides.cold_and_warm(slides.MILLISECONDS[key], deviation)
+    assert (cold, warm) == csr_benchmark.cold_and_warm(slides.MILLISECONDS[key], deviation, 10)  # what 05 teaches
     calls = [cold] + [warm] * 9
     assert statistics.mean(calls) == pytest.approx(slides.MILLISECONDS[key])
     assert statistics.pstdev(calls) == pytest.approx(deviation)

@@ -4,7 +4,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart, and neve
 """
 
 from .look import LOOKS, NAMES, PALETTES, SLIDE, style
-from .masks import explored_over_time, mask_change, mask_changes, mask_evolution, mask_product, topology_update
+from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
 from .timing import readings, timings
 from .training import accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
@@ -20,8 +20,8 @@ __all__ = [
     "dense_and_sparse",
     "explored_over_time",
     "layer_budgets",
-    "mask_change",
     "mask_changes",
+    "mask_close_up",
     "mask_evolution",
     "mask_product",
     "readings",

@@ -140,7 +140,7 @@ def _grid(rows: int, columns: int, panels: int, height: float = 5.6) -> tuple[in
 
 
 @styled
-def mask_change(before: PackedMask, after: PackedMask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
+def mask_close_up(before: PackedMask, after: PackedMask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
     """One mask against an earlier one, of a layer of any size: every weight at least a pixel, at `figure.dpi`."""
     rows, columns = _flat(after)
     pixels = max(1, min(900 // columns, 420 // rows)), max(1, min(900 // columns, 420 // rows), 60 // rows)
