@@ -9,10 +9,12 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     plots, experiments                       drawing; the runs behind every number
     recipes, benchmark                       named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
+    algorithms                               SET, RigL and their controls, a few lines each
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
     convert                                  from one form of a layer to the other
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     kernels, initialisation                  what truly sparse layers call; what active weights start from
+    allocation                               how a budget of active weights is divided among the layers
     positions, randomness, slides            the ground floor: sets of positions, random streams, the slides' numbers,
     checkpoint, paths, provenance            files, folders, where a number comes from
 

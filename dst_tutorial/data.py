@@ -119,6 +119,9 @@ def load_mnist(folder: Path | str | None = None) -> Dataset:
     return _from_idx("mnist", folder)
 
 
+DATASETS: dict[str, Callable[[], Dataset]] = {"mnist": load_mnist}
+
+
 def is_cached(folder: Path | str | None = None) -> bool:
     """Are all four files in the folder, with the right MD5s?"""
     folder = Path(folder) if folder else data_folder()

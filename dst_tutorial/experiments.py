@@ -1,30 +1,35 @@
 """The runs behind every recorded number.
 
-An experiment is a list of recipes x seeds. Its result file in `figures/results/` holds one entry a finished run:
-config, seed, the history and the run's provenance. Starting it again repeats no finished run, and goes on with an
-unfinished one from its last epoch.
+An experiment is recipes x sparsities x seeds. Its result file in `figures/results/` holds one line a finished run:
+config, summary, all epochs and the run's provenance. Starting it again repeats no finished run, and goes on with an
+unfinished one from its last epoch. Every run is given one thread, so that neither the number of workers nor where they
+are (on this machine's cores, or on a Dask cluster) changes a result.
 """
 
 import hashlib
 import io
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from . import slides
-from .data import Dataset, load_mnist
-from .measures import Masks, PackedMask, exploration_rate
+from .algorithms import ALGORITHMS
+from .data import DATASETS
+from .measures import Mask, Masks, exploration_rate
+from .models import NETWORKS
 from .paths import data_folder, results_folder
 from .provenance import provenance
-from .recipes import find_recipe, train
+from .recipes import Recipe, find_recipe, train
 from .training import History, Snapshot
 
 log = logging.getLogger(__name__)
@@ -37,20 +42,33 @@ class Experiment:
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     epochs: int
-    sparsity: float
+    sparsities: tuple[float, ...] = (slides.SPARSITY,)
+    network: str = "SlideCNN"  # of NETWORKS
+    data_set: str = "mnist"  # of DATASETS
     masks_of: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
 
-    def configs(self) -> Iterator[dict]:
+    def configs(self) -> list[dict]:
         """One config a run: everything that determines its result but the versions and the machine."""
-        for seed in self.seeds:
-            for name in self.recipes:
-                recipe = find_recipe(name)
-                yield {
-                    "recipe": {k: v for k, v in asdict(recipe).items() if k != "about"},
-                    "seed": seed,
-                    "epochs": self.epochs,
-                    "sparsity": self.sparsity if recipe.sparsify is not None else 0.0,
-                }
+        configs = [
+            {
+                "recipe": _options(recipe),
+                "network": self.network,
+                "data_set": self.data_set,
+                "seed": seed,
+                "epochs": self.epochs,
+                "sparsity": sparsity if recipe.has_sparsity else 0.0,
+            }
+            for seed in self.seeds
+            for recipe in map(find_recipe, self.recipes)
+            for sparsity in self.sparsities
+        ]
+        return list({_key(config): config for config in configs}.values())  # dense needs one run a seed
+
+
+def _options(recipe: Recipe) -> dict:
+    """All that a recipe says, and what its algorithm does where it says nothing."""
+    defaults = ALGORITHMS[recipe.algorithm].options()
+    return {k: v for k, v in asdict(recipe).items() if k != "about"} | {"topology": defaults | recipe.topology}
 
 
 EXPERIMENTS = {
@@ -62,25 +80,33 @@ EXPERIMENTS = {
             recipes=("dense", "slides", "slides-static", "slides-fan-in"),
             seeds=(42, 43, 44),
             epochs=10,
-            sparsity=0.95,
             masks_of=("slides", 42),
+        ),
+        Experiment(
+            "algorithms",
+            "SET and RigL as their papers have them, on the slides' network and budget, and their controls",
+            recipes=("erk-rigl", "static", "small-dense", "set", "dense-cosine", "gmp"),
+            seeds=(42, 43, 44),
+            epochs=10,
         ),
     )
 }
 
 
-def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, progress: bool = True) -> Path:
+def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, executor: str = "local",
+        address: str | None = None, progress: bool = True) -> Path:  # fmt: skip
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 
-    `workers` processes of one thread each; with 1, in this process on all its threads. ValueError on the shipped
-    sample: a recorded number stands for all of MNIST.
+    executor   "local": `workers` processes on this machine (with 1, this very process); "dask": all workers of the
+               Dask cluster whose scheduler is at `address` ("tcp://host:8786"), which need this package, too
+    ValueError on the shipped sample: a recorded number stands for all of MNIST.
     """
     folder = folder or results_folder()
     file = folder / f"{experiment.name}.json"
-    data = load_mnist()
+    data = DATASETS[experiment.data_set]()
     if data.is_sample:
         raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
-    configs = list(experiment.configs())
+    configs = experiment.configs()
     masks_file = folder / f"{experiment.name}_masks.npz"
     kept = _kept(experiment, folder)
     todo = [
@@ -89,16 +115,42 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
         if _key(config) not in kept or (_is_chosen(config, experiment.masks_of) and not masks_file.exists())
     ]
     log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
+    if not todo:
+        return file
 
-    finished = Parallel(n_jobs=workers, return_as="generator_unordered")(
-        delayed(_one_run)(config, experiment.masks_of, masks_file, workers > 1) for config in todo
-    )
-    for result in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
-        kept = _kept(experiment, folder) | {_key(result["config"]): result}  # another sweep may have written meanwhile
-        runs = [kept[_key(config)] for config in configs if _key(config) in kept]
-        about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
-        _write(file, json.dumps({**about, "runs": runs}, indent=1).encode())
+    with _parallel(executor, workers, address) as parallel:
+        finished = parallel(delayed(_one_run)(config, _is_chosen(config, experiment.masks_of)) for config in todo)
+        for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
+            if masks:
+                _write(masks_file, masks)
+            kept = _kept(experiment, folder) | {_key(result["config"]): result}  # another sweep may have written
+            about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
+            _write(file, _one_run_a_line(about, [kept[_key(c)] for c in configs if _key(c) in kept]))
+            _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
     return file
+
+
+@contextmanager
+def _parallel(executor: str, workers: int, address: str | None) -> Iterator[Parallel]:
+    """joblib's Parallel on the executor, which yields results as they come."""
+    if executor == "local":
+        yield Parallel(n_jobs=workers, return_as="generator_unordered")
+    elif executor != "dask":
+        raise ValueError(f"unknown executor {executor!r}; choose from local, dask")
+    elif not address:
+        raise ValueError("the dask executor needs the address of a running scheduler, such as tcp://127.0.0.1:8786")
+    else:
+        try:
+            from distributed import Client
+        except ModuleNotFoundError as error:
+            raise ValueError("the dask executor needs the package distributed: pip install distributed") from error
+        with Client(address), parallel_config(backend="dask"):
+            yield Parallel(return_as="generator_unordered", batch_size=1)
+
+
+def _one_run_a_line(about: dict, runs: list[dict]) -> bytes:
+    lines = ",\n".join(json.dumps(run) for run in runs)
+    return f'{json.dumps(about)[:-1]}, "runs": [\n{lines}\n]}}\n'.encode()
 
 
 def _kept(experiment: Experiment, folder: Path) -> dict[str, dict]:
@@ -184,52 +236,58 @@ def load_masks(name: str, folder: Path | None = None) -> History:
     with np.load(file) as arrays:
         for key in arrays.files:
             step, epoch, layer, shape = key.split("|")
-            mask = PackedMask(arrays[key], tuple(map(int, shape.split("x"))))
+            shape = tuple(map(int, shape.split("x")))
+            mask = Mask.of(np.unpackbits(arrays[key], count=math.prod(shape)).reshape(shape))
             masks.setdefault((int(step), int(epoch)), {})[layer] = mask
     return History(snapshots=[Snapshot(step, epoch, m) for (step, epoch), m in masks.items()])
 
 
-def _write_masks(file: Path, snapshots: list[Snapshot]) -> None:
+def _masks_as_bytes(snapshots: list[Snapshot]) -> bytes:
     arrays = {
-        f"{s.step}|{s.epoch}|{layer}|{'x'.join(map(str, mask.shape))}": mask.bits
+        f"{s.step}|{s.epoch}|{layer}|{'x'.join(map(str, mask.shape))}": np.packbits(mask.unpack())
         for s in snapshots
         for layer, mask in s.masks.items()
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    _write(file, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _one_run(config: dict, masks_of: tuple | None, masks_file: Path, one_thread: bool) -> dict:
-    if one_thread:
-        torch.set_num_threads(1)
-    source = provenance()  # of the code that starts the run, whatever is committed meanwhile
-    name, key = config["recipe"]["name"], _key(config)
-    checkpoint = data_folder() / "checkpoints" / f"{name}-{config['seed']}-{key}.safetensors"
-    data: Dataset = load_mnist()
-    done = train(
-        name,
-        data,
-        epochs=config["epochs"],
-        sparsity=config["sparsity"],
-        seed=config["seed"],
-        progress=False,
-        checkpoint=checkpoint,
-    )
+def _one_run(config: dict, with_masks: bool) -> tuple[dict, bytes | None]:
+    """A run's result, ready for JSON, and its masks if they are asked for. Runs on any worker."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        source = provenance()  # of the code that starts the run, whatever is committed meanwhile
+        done = train(
+            config["recipe"]["name"],
+            DATASETS[config["data_set"]](),
+            network=NETWORKS[config["network"]],
+            epochs=config["epochs"],
+            sparsity=config["sparsity"],
+            seed=config["seed"],
+            progress=False,
+            checkpoint=_checkpoint(config),
+        )
+    finally:
+        torch.set_num_threads(threads)
     if done.history.interrupted:
         raise KeyboardInterrupt
     snapshots = done.history.snapshots
-    if _is_chosen(config, masks_of):
-        _write_masks(masks_file, snapshots)
     result = {
         "config": config,
         "summary": done.summary(),
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
+        "updates": max(len(snapshots) - 1, 0),
         "epochs": [asdict(epoch) for epoch in done.history.epochs],
         "provenance": source,
     }
-    checkpoint.unlink(missing_ok=True)
-    return result
+    return result, _masks_as_bytes(snapshots) if with_masks else None
+
+
+def _checkpoint(config: dict) -> Path:
+    name = f"{config['recipe']['name']}-{config['seed']}-{_key(config)}.safetensors"
+    return data_folder() / "checkpoints" / name
 
 
 def _key(config: dict) -> str:

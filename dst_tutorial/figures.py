@@ -17,7 +17,7 @@ from . import plots, slides
 from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
 from .experiments import EXPERIMENTS, load_masks, load_results, slides_benchmarks
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
-from .measures import PackedMask
+from .measures import Mask
 from .models import SlideCNN, mlp
 from .paths import results_folder
 from .randomness import stream
@@ -195,7 +195,7 @@ def topology_update() -> Figure:
     for mask in masks[1:]:
         mask.view(-1)[dropped] = False
     masks[2].view(-1)[grown] = True
-    return plots.topology_update(*(PackedMask.of(mask.numpy()) for mask in masks))
+    return plots.topology_update(*(Mask.of(mask.numpy()) for mask in masks))
 
 
 def curves_of(results: dict) -> dict[str, list[list[float]]]:

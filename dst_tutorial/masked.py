@@ -5,16 +5,21 @@ multiplied and given a gradient (a zero) and optimiser state, and the mask comes
 """
 
 import copy
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_BLOCK = 2**18  # positions whose gradients are looked at together
 
 
 class _Masked:
     """What both masked layers share, beside `weight`: the mask, and the protocol of `topology.py`."""
 
     mask: Tensor  # bool, the shape of `weight`; True = active
+    _watching: bool = False
+    _gradient: Tensor | None = None  # of the loss, for all weights: only while watched
 
     def _add_mask(self, mask: Tensor | None) -> None:
         if mask is None:
@@ -27,7 +32,13 @@ class _Masked:
     @property
     def masked_weight(self) -> Tensor:
         # The product rule does the rest: d loss / d weight = d loss / d (weight * mask) * mask, zero where inactive.
-        return self.weight * self.mask
+        masked = self.weight * self.mask
+        if self._watching and masked.requires_grad:
+            masked.register_hook(self._keep_gradient)  # before the product rule sets the inactive part to zero
+        return masked
+
+    def _keep_gradient(self, gradient: Tensor) -> None:
+        self._gradient = gradient if self._gradient is None else self._gradient + gradient
 
     @classmethod
     def from_dense(cls, layer: nn.Module, mask: Tensor | None = None):
@@ -56,6 +67,19 @@ class _Masked:
 
     def active_values(self) -> Tensor:
         return self.weight.detach().take(self.active_positions())
+
+    def watch(self, on: bool) -> None:
+        self._watching, self._gradient = on, None
+
+    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
+        if self._gradient is None:
+            raise RuntimeError(
+                "there is no gradient to grow by: it is watched in the backward pass before an update that is due"
+            )
+        first = 0
+        for block in self._gradient.flatten().split(_BLOCK):
+            yield first, block
+            first += len(block)
 
     @torch.no_grad()
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:

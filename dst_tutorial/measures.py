@@ -1,53 +1,92 @@
-"""Measures of a topology and of how it moves, computed from mask snapshots."""
+"""Measures of a topology and of how it moves, computed from snapshots of the masks.
 
-from collections.abc import Iterable
+A snapshot is kept as the positions of the active weights, so that every measure costs what is active and never what
+could be: it makes no difference whether a layer stores a mask or indices.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import nn
 
-Masks = dict[str, "PackedMask"]
 
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A layer's mask at one time: a copy, which later updates of the layer do not touch."""
 
-@dataclass(frozen=True)
-class PackedMask:
-    """A layer's mask, one bit a weight: a copy, which later updates of the layer do not touch."""
-
-    bits: np.ndarray  # uint8 [ceil(weights / 8)]
+    positions: np.ndarray  # of the active weights, sorted, in the flattened weight; int32 where that is enough
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, mask: np.ndarray) -> "PackedMask":
-        return cls(np.packbits(mask), tuple(mask.shape))
+    def of(cls, mask: ArrayLike) -> "Mask":
+        """From a bool array of the weight's shape."""
+        mask = np.asarray(mask, dtype=bool)
+        return cls.at(mask.ravel().nonzero()[0], mask.shape)
+
+    @classmethod
+    def at(cls, positions: ArrayLike, shape: Sequence[int]) -> "Mask":
+        """From the sorted positions of the active weights, and the weight's shape."""
+        shape = tuple(int(size) for size in shape)
+        kind = np.int32 if np.prod(shape, dtype=object) < 2**31 else np.int64
+        return cls(np.array(positions, dtype=kind), shape)
 
     def unpack(self) -> np.ndarray:
         """bool, of the layer's weight shape."""
-        return np.unpackbits(self.bits, count=self.size).astype(bool).reshape(self.shape)
+        mask = np.zeros(self.size, dtype=bool)
+        mask[self.positions] = True
+        return mask.reshape(self.shape)
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        """All positions, active or not."""
+        return int(np.prod(self.shape, dtype=object))
 
     @property
     def active(self) -> int:
-        return int(np.bitwise_count(self.bits).sum())
+        return len(self.positions)
+
+
+Masks = dict[str, Mask]  # by layer name
 
 
 def masks_of(model: nn.Module) -> Masks:
     """Snapshot of all masks of `model`, by layer name."""
-    snapshot = {}
-    for name, layer in model.named_modules():
-        if hasattr(layer, "rewire"):
-            mask = np.zeros(layer.weight_shape.numel(), dtype=bool)
-            mask[layer.active_positions().cpu().numpy()] = True
-            snapshot[name] = PackedMask.of(mask.reshape(layer.weight_shape))
-    return snapshot
+    return {
+        name: Mask.at(layer.active_positions().cpu(), layer.weight_shape)
+        for name, layer in model.named_modules()
+        if hasattr(layer, "active_positions")
+    }
+
+
+# --- how alike two topologies are -------------------------------------------------------------------------------------
 
 
 def overlap(before: Masks, after: Masks) -> float:
     """Share of the active connections of `before` that are active in `after` too (all layers together)."""
-    kept = sum(int(np.bitwise_count(mask.bits & after[name].bits).sum()) for name, mask in before.items())
-    return kept / sum(mask.active for mask in before.values())
+    return _common(before, after) / sum(mask.active for mask in before.values())
+
+
+def jaccard(one: Masks, other: Masks) -> float:
+    """Connections active in both topologies / in at least one: 1 if they are equal, 0 if they share nothing.
+
+    Two independent random masks of density d come to d / (2 - d): 2.6% at 95% sparsity.
+    """
+    common = _common(one, other)
+    return common / (sum(mask.active for masks in (one, other) for mask in masks.values()) - common)
+
+
+def _common(one: Masks, other: Masks) -> int:
+    return sum(len(_both(mask.positions, other[name].positions)) for name, mask in one.items())
+
+
+def _both(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.intersect1d(a, b, assume_unique=True)
+
+
+# --- how a topology moved: over snapshots, one at the start and one after every topology update -----------------------
 
 
 def exploration_rate(snapshots: Iterable[Masks]) -> float:
@@ -56,19 +95,133 @@ def exploration_rate(snapshots: Iterable[Masks]) -> float:
     With a snapshot at the start and after every topology update it is exact. Source: Liu et al., "Do We Actually Need
     Dense Over-Parameterization? In-Time Over-Parameterization in Sparse Training", arXiv 2102.02887.
     """
+    return list(exploration(snapshots))[-1]
+
+
+def exploration(snapshots: Iterable[Masks]) -> Iterable[float]:
+    """R_s up to each snapshot in turn."""
     seen: dict[str, np.ndarray] = {}
-    total = 0
     for masks in snapshots:
-        total = sum(mask.size for mask in masks.values())
         for name, mask in masks.items():
-            seen[name] = mask.bits | seen[name] if name in seen else mask.bits
-    return sum(int(np.bitwise_count(bits).sum()) for bits in seen.values()) / total
+            seen[name] = np.union1d(seen[name], mask.positions) if name in seen else mask.positions
+        yield sum(map(len, seen.values())) / sum(mask.size for mask in masks.values())
 
 
-def changes(before: PackedMask, after: PackedMask) -> np.ndarray:
+def survival(snapshots: Iterable[Masks]) -> list[float]:
+    """For each snapshot, the share of the first connections that have been active ever since.
+
+    `overlap` with the first snapshot is larger where some were dropped and came back.
+    """
+    first, left, shares = 0, {}, []
+    for masks in snapshots:
+        left = {name: _both(left.get(name, mask.positions), mask.positions) for name, mask in masks.items()}
+        first = first or sum(map(len, left.values()))
+        shares.append(sum(map(len, left.values())) / first)
+    return shares
+
+
+def ages(snapshots: Sequence[Masks]) -> dict[str, np.ndarray]:
+    """How many updates ago each connection of the last snapshot was grown: layer -> int64 [active], as its positions.
+
+    The first connections count from the first snapshot: theirs is the number of updates, the largest age there is.
+    A connection that was dropped and grown again in one update cannot be told from one that stayed.
+    """
+    age: dict[str, np.ndarray] = {}
+    for before, after in pairwise([None, *snapshots]):
+        for name, mask in after.items():
+            older = np.zeros(mask.active, dtype=np.int64)
+            if before is not None:
+                _, now, then = np.intersect1d(
+                    mask.positions, before[name].positions, assume_unique=True, return_indices=True
+                )
+                older[now] = age[name][then] + 1
+            age[name] = older
+    return age
+
+
+def returns(snapshots: Sequence[Masks]) -> list[tuple[int, int]]:
+    """For each update: (connections grown, those of them that had been active at some earlier time)."""
+    seen: dict[str, np.ndarray] = {}
+    counts = []
+    for before, after in pairwise(snapshots):
+        grown = back = 0
+        for name, mask in after.items():
+            seen[name] = np.union1d(seen.get(name, mask.positions[:0]), before[name].positions)
+            new = np.setdiff1d(mask.positions, before[name].positions, assume_unique=True)
+            grown += len(new)
+            back += len(_both(new, seen[name]))
+        counts.append((grown, back))
+    return counts
+
+
+def changes(before: Mask, after: Mask) -> np.ndarray:
     """What a topology update did to each weight: uint8 of the layer's shape, an index into `CHANGES`."""
     was, now = before.unpack(), after.unpack()
     return np.select([was & now, was & ~now, ~was & now], [1, 2, 3], 0).astype(np.uint8)
 
 
 CHANGES = ("inactive", "active", "dropped", "grown")
+
+
+# --- neurons ----------------------------------------------------------------------------------------------------------
+
+
+def in_degrees(mask: Mask) -> np.ndarray:
+    """Active connections into each unit (a filter's, over its whole kernel): int64 [units]."""
+    return np.bincount(mask.positions // _width(mask), minlength=mask.shape[0])
+
+
+def out_degrees(mask: Mask) -> np.ndarray:
+    """Active connections out of each input (for a convolution without groups: of each channel): int64 [inputs]."""
+    return np.bincount(_inputs(mask), minlength=mask.shape[1])
+
+
+def _width(mask: Mask) -> int:
+    return int(np.prod(mask.shape[1:], dtype=object))
+
+
+def _inputs(mask: Mask) -> np.ndarray:
+    """The input (or channel) that each active weight reads: [active]."""
+    return mask.positions % _width(mask) // int(np.prod(mask.shape[2:], dtype=object))
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """What a layer's units can do for the network, by its connections alone: bool [units] each."""
+
+    unreachable: np.ndarray  # no path leads to it from the network's inputs: it can only say its bias
+    unread: np.ndarray  # no path leads from it to the network's outputs: whatever it says, nobody hears
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Unreachable or unread: the network's function of its input would be the same without the unit's weights."""
+        return self.unreachable | self.unread
+
+
+def neurons(masks: Masks) -> dict[str, Neurons]:
+    """Unreachable and unread units of a chain of layers: layer -> Neurons.
+
+    `masks` in the order of the layers, each reading the one before it (a flattened convolution, too, whose channels
+    are then so many inputs each). ValueError where the sizes do not fit such a chain, as with groups or branches.
+    """
+    layers = list(masks.items())
+    for (name, before), (later, after) in pairwise(layers):
+        if after.shape[1] % before.shape[0]:
+            raise ValueError(
+                f"{later} reads {after.shape[1]} inputs and {name} has {before.shape[0]} units: not a chain of layers"
+            )
+    reached, reachable = np.ones(layers[0][1].shape[1], dtype=bool), {}
+    for name, mask in layers:
+        source = reached.repeat(mask.shape[1] // len(reached))
+        reached = np.zeros(mask.shape[0], dtype=bool)
+        reached[(mask.positions // _width(mask))[source[_inputs(mask)]]] = True
+        reachable[name] = reached
+    heard, read = np.ones(layers[-1][1].shape[0], dtype=bool), {}
+    for i in range(len(layers) - 1, -1, -1):
+        name, mask = layers[i]
+        read[name] = heard
+        sources = np.zeros(mask.shape[1], dtype=bool)
+        sources[_inputs(mask)[heard[mask.positions // _width(mask)]]] = True
+        if i:
+            heard = sources.reshape(layers[i - 1][1].shape[0], -1).any(1)
+    return {name: Neurons(~reachable[name], ~read[name]) for name in masks}

@@ -1,8 +1,10 @@
 """The dense networks of the tutorial, as plain `nn.Sequential`s whose layers have the slides' names."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 
@@ -37,12 +39,33 @@ class SlideCNN(nn.Sequential):
             )
         )
 
+    @classmethod
+    def small(cls, parameters: int) -> "SlideCNN":
+        """A well-shaped one of at most so many parameters: what a sparse one of that size should be compared with.
+
+        The linear layers shrink first, to a single hidden one, since the convolutions hold few weights and do most of
+        the work; the channels only where fewer than 16 hidden units would be left.
+        """
+        for channels in range(16, 0, -1):
+            hidden = _largest(lambda h, c=channels: cls((c, 2 * c), (h,)), parameters)
+            if hidden >= 16:
+                break
+        return cls((channels, 2 * channels), (_at_least_one(hidden, parameters),))
+
 
 class LeNet300100(nn.Sequential):
     """LeNet-300-100 (LeCun et al., 1998): 784 - 300 - 100 - 10, 266,610 parameters. [N, 1, 28, 28] -> [N, 10]."""
 
-    def __init__(self):
-        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([784, 300, 100, 10])))
+    def __init__(self, hidden=(300, 100)):
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([784, *hidden, 10])))
+
+    @classmethod
+    def small(cls, parameters: int) -> "LeNet300100":
+        """One of at most so many parameters, with two hidden layers of equal width."""
+        return cls((_at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters),) * 2)
+
+
+NETWORKS = {network.__name__: network for network in (SlideCNN, LeNet300100)}
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -50,3 +73,22 @@ def mlp(*widths: int) -> nn.Sequential:
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"mlp needs at least two positive widths (inputs, ..., outputs), got {widths}")
     return nn.Sequential(OrderedDict(flatten=nn.Flatten(), **_fully_connected(list(widths))))
+
+
+def _largest(make: Callable[[int], nn.Module], parameters: int) -> int:
+    """The largest width h of which `make(h)` has at most so many parameters; 0 if there is none."""
+
+    def fits(h: int) -> bool:
+        with torch.device("meta"):  # shapes without numbers
+            return sum(p.numel() for p in make(h).parameters()) <= parameters
+
+    h = 0
+    while fits(h + 1):
+        h += 1
+    return h
+
+
+def _at_least_one(width: int, parameters: int) -> int:
+    if not width:
+        raise ValueError(f"no such network has as few as {parameters:,} parameters: choose a lower sparsity")
+    return width

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 
 
-def exact_floor(fraction: float, n: int) -> int:
+def exact(fraction: float | Fraction) -> Fraction:
+    """The decimal that was meant by a float: 57/100 for 0.57, which is 0.56999999999999995."""
+    return fraction if isinstance(fraction, Fraction) else Fraction(float(fraction)).limit_denominator(10**12)
+
+
+def exact_floor(fraction: float | Fraction, n: int) -> int:
     """floor(fraction * n) for the decimal that was meant: 0.57 of 100 is 57, where floats give 56.99999999999999."""
-    return math.floor(Fraction(float(fraction)).limit_denominator(10**12) * n)
+    return math.floor(exact(fraction) * n)
 
 
 def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,15 +1,20 @@
 """Named ways to train, a few lines each: `train(RECIPES["slides"], load_mnist(), seed=42)`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from .algorithms import ALGORITHMS
+from .allocation import budget
 from .data import Dataset
+from .ledger import macs
 from .models import SlideCNN
-from .sparsify import check_sparsity, count_weights, sparsify
+from .sparsify import check_sparsity, count_weights, prunable_layers, sparsify
 from .topology import DynamicSparsity
 from .training import Epoch, History, fit
 
@@ -21,35 +26,44 @@ class Recipe:
     name: str
     about: str
     sparsify: dict | None = None  # options of `sparsify`; None: dense
-    topology: dict | None = None  # options of `DynamicSparsity`; None: the topology stays as it is
+    algorithm: str = "static"  # a name of `ALGORITHMS`
+    topology: dict = field(default_factory=dict)  # options of the algorithm, where they are not its own
+    small: bool = False  # a dense network of as many parameters as the sparse one, in its place
+    starts_dense: bool = False  # sparsify at sparsity 0; the algorithm reaches the sparsity
     learning_rate: float = 1e-3  # of Adam
+    learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
 
     @property
     def backend(self) -> str:
         return "dense" if self.sparsify is None else "masked"
 
+    @property
+    def has_sparsity(self) -> bool:
+        """Does the sparsity concern it?"""
+        return self.sparsify is not None or self.small
+
 
 _SLIDES = {"allocation": "uniform", "init": "dense"}
-_FAN_IN = _SLIDES | {"init": "fan_in"}
-_SLIDES_DST = {
-    "update_interval": 2,
-    "unit": "epochs",
-    "drop_fraction": 0.1,
-    "drop": "magnitude",
-    "grow": "random",
-    "grown_std": 0.01,
-    "bar_dropped": False,
-    "reset_moments": False,
-}
+_ERK = {"allocation": "erk", "init": "fan_in"}
+_COSINE = {"learning_rate_schedule": "cosine"}
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        # the slides' protocol, and its controls
         Recipe("dense", "all weights, the slides' optimiser: the baseline"),
-        Recipe("slides", "the slides' Dense+Mask: every 2 epochs 10% dropped, regrown at random", _SLIDES, _SLIDES_DST),
-        Recipe("slides-fan-in", "the slides' Dense+Mask, drawn for the actual fan-in", _FAN_IN, _SLIDES_DST),
-        Recipe("slides-static", "the control: Dense+Mask with a mask that never moves", _SLIDES),
+        Recipe("slides", "the slides' Dense+Mask: every 2 epochs 10% dropped, regrown at random", _SLIDES, "slides"),
+        Recipe("slides-fan-in", "the slides' Dense+Mask, drawn for the actual fan-in",
+               _SLIDES | {"init": "fan_in"}, "slides"),
+        Recipe("slides-static", "the control: the slides' Dense+Mask with a mask that never moves", _SLIDES),
+        # one way of training (ERK, per-unit initialisation, cosine learning rate), and one algorithm each
+        Recipe("erk-rigl", "RigL: grown where the gradient is largest", _ERK, "RigL", **_COSINE),
+        Recipe("set", "SET: dropped by sign and grown at random after every epoch", _ERK, "SET", **_COSINE),
+        Recipe("static", "the control: a mask that never moves", _ERK, **_COSINE),
+        Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", starts_dense=True, **_COSINE),
+        Recipe("small-dense", "a well-shaped dense network of as many parameters", small=True, **_COSINE),
+        Recipe("dense-cosine", "all weights, trained as the sparse ones are", **_COSINE),
     )
 }  # fmt: skip
 
@@ -61,6 +75,8 @@ class Run:
     config: dict
     model: nn.Module
     history: History = field(repr=False)
+    macs: int = 0  # multiplications for one image, at the end of the training
+    dense_macs: int = 0  # of the dense network
 
     def summary(self) -> dict:
         """Plain numbers, ready for JSON. Accuracy in percent."""
@@ -75,6 +91,8 @@ class Run:
             "active_weights": active,
             "total_weights": total,
             "biases": sum(p.numel() for n, p in self.model.named_parameters() if n.endswith("bias")),
+            "macs": self.macs,
+            "dense_macs": self.dense_macs,
             "seconds_per_epoch": self.history.curve("seconds"),
         }
 
@@ -100,7 +118,8 @@ def train(
 ) -> Run:
     """Build `network` and train it by `recipe`. The same seed gives the same run (on the same number of threads).
 
-    `sparsity` does not concern the dense recipe, which reports 0. `checkpoint` and `on_epoch` are `fit`'s.
+    `sparsity` does not concern the dense recipes, which report 0; `small-dense` is as small as a network of that
+    sparsity. `checkpoint` and `on_epoch` are `fit`'s.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     check_sparsity(sparsity)
@@ -108,7 +127,7 @@ def train(
         "recipe": recipe.name,
         "network": network.__name__,
         "backend": recipe.backend,
-        "sparsity": sparsity if recipe.sparsify is not None else 0.0,
+        "sparsity": sparsity if recipe.has_sparsity else 0.0,
         "seed": seed,
         "data_set": data.name,
         "train_size": len(data.train_labels),
@@ -116,21 +135,22 @@ def train(
     }
     model = build(recipe, network, sparsity, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
-    topology = DynamicSparsity(model, optimizer, seed=seed, **recipe.topology) if recipe.topology else None
     history = fit(
         model,
         data,
         optimizer,
         epochs=epochs,
         batch_size=recipe.batch_size,
-        topology=topology,
+        topology=engine(recipe, model, optimizer, sparsity, seed),
+        scheduler=scheduler(recipe, optimizer, epochs * math.ceil(len(data.train_labels) / recipe.batch_size)),
         seed=seed,
         progress=progress,
         checkpoint=checkpoint,
         config=config | {"options": asdict(recipe)},
         on_epoch=on_epoch,
     )
-    return Run(config, model, history)
+    image, whole = data.test_images[0], build(RECIPES["dense"], network, 0.0, seed)
+    return Run(config, model, history, sum(macs(model, image).values()), sum(macs(whole, image).values()))
 
 
 def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, seed: int) -> nn.Module:
@@ -138,4 +158,37 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = network()
-    return model if recipe.sparsify is None else sparsify(model, sparsity, seed=seed, **recipe.sparsify)
+        if recipe.small:
+            return _small(network, parameters_left(model, sparsity))
+    if recipe.sparsify is None:
+        return model
+    return sparsify(model, 0.0 if recipe.starts_dense else sparsity, seed=seed, **recipe.sparsify)
+
+
+def parameters_left(model: nn.Module, sparsity: float) -> int:
+    """Parameters of the dense `model` at that sparsity: active weights, and all that is not a layer's weight."""
+    weights = {name: layer.weight.shape for name, layer in prunable_layers(model).items()}
+    total = sum(shape.numel() for shape in weights.values())
+    return budget(weights, sparsity) + sum(p.numel() for p in model.parameters()) - total
+
+
+def _small(network: Callable[[], nn.Module], parameters: int) -> nn.Module:
+    if not hasattr(network, "small"):
+        raise ValueError(f"no small network of the kind of {network.__name__} is known: give it a classmethod `small`")
+    return network.small(parameters)
+
+
+def engine(recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, sparsity: float,
+           seed: int) -> DynamicSparsity:  # fmt: skip
+    """The recipe's algorithm on an untrained network."""
+    options = recipe.topology
+    if recipe.starts_dense:
+        options = {"sparsity": sparsity, "allocation": recipe.sparsify["allocation"], **options}
+    return ALGORITHMS[recipe.algorithm](model, optimizer, seed=seed, **options)
+
+
+def scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:
+    """The recipe's schedule of the learning rate over so many steps; None for a constant one."""
+    if recipe.learning_rate_schedule == "constant":
+        return None
+    return CosineAnnealingLR(optimizer, steps)

@@ -1,15 +1,16 @@
 """Make a network sparse: how many weights each layer keeps, which ones, and what they start from."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from .allocation import ALLOCATIONS, Counts, Shapes, allocate
 from .convert import to_truly_sparse
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
-from .positions import draw_distinct, exact_floor
+from .positions import draw_distinct
 from .randomness import stream
 from .sparse import SparseConv2d, SparseLinear
 
@@ -24,25 +25,18 @@ def check_sparsity(sparsity: float) -> float:
     return sparsity
 
 
-# --- allocation: layer shapes and a sparsity -> active weights of each layer ------------------------------------------
-
-Shapes = dict[str, torch.Size]
-
-
-def uniform(shapes: Shapes, sparsity: float) -> dict[str, int]:
-    """The slides' allocation: every layer loses the same share, n - floor(sparsity * n) weights stay."""
-    return {name: shape.numel() - exact_floor(sparsity, shape.numel()) for name, shape in shapes.items()}
-
-
-ALLOCATIONS: dict[str, Callable[[Shapes, float], dict[str, int]]] = {"uniform": uniform}
-
-
 # --- initialisation: a dense layer and the active positions -> the active values -------------------------------------
 
 
 def keep_dense(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
     """The slides' initialisation: the values the dense layer drew for *its* fan-in. Sparse signals shrink under it."""
     return layer.weight.detach().take(positions.to(layer.weight.device))
+
+
+def scaled(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """The dense layer's values, scaled up for the layer's density: the variance of its sums is the dense layer's."""
+    kept = keep_dense(layer, positions, generator)
+    return kept * (layer.weight.numel() / max(len(positions), 1)) ** 0.5
 
 
 def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
@@ -52,6 +46,7 @@ def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> T
 
 INITIALISATIONS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
     "dense": keep_dense,
+    "scaled": scaled,
     "fan_in": fan_in,
 }
 
@@ -83,23 +78,28 @@ def sparsify(
     model: nn.Module,
     sparsity: float,
     *,
-    allocation: str | Callable[[Shapes, float], dict[str, int]] = "uniform",
-    init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "dense",
+    allocation: str | Callable[[Shapes, float], Counts] = "erk",
+    densities: Mapping[str, float] | None = None,
+    init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "fan_in",
     kind: str = "masked",
     seed: int = 0,
 ) -> nn.Module:
     """A sparse copy of `model`; the argument is left alone.
 
     sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
-    allocation  "uniform", or a function (shapes by layer name, sparsity) -> active weights by layer name
-    init        "dense" (the model's own values), "fan_in" (drawn anew for the actual fan-in), or a function
+    allocation  "erk", "er", "uniform" (see `allocation.py`), or a function (shapes by layer name, sparsity) ->
+                active weights by layer name
+    densities   layers with a density of their own, such as {"first": 1.0} or {"conv1": 1.0, "fc3": 0.02}; the
+                others share what is left of the budget by `allocation`
+    init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,
+                scaled up for the layer's density), or a function
     kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`
     seed        of the masks and of drawn values; it touches no global random state
 
     Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
     """
     check_sparsity(sparsity)
-    allocate = _named(allocation, ALLOCATIONS, "allocation")
+    divide = _named(allocation, ALLOCATIONS, "allocation")
     initial = _named(init, INITIALISATIONS, "init")
     if kind not in ("masked", "sparse"):
         raise ValueError(f"unknown kind {kind!r}; choose from masked, sparse")
@@ -113,7 +113,8 @@ def sparsify(
         if len(owners) > 1:
             raise ValueError(f"{' and '.join(owners)} share one weight and would get a mask each: untie them first")
 
-    counts = allocate({name: layer.weight.shape for name, layer in dense.items()}, sparsity)
+    shapes = {name: layer.weight.shape for name, layer in dense.items()}
+    counts = allocate(shapes, sparsity, divide, densities or {})
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
     masked = {}
     for name, layer in dense.items():

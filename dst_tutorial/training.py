@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import checkpoint as checkpoints
+from .algorithms import Static
 from .data import Dataset
-from .measures import Masks, PackedMask, masks_of
+from .measures import Mask, Masks, masks_of
 from .randomness import stream
 from .sparsify import count_weights, sparse_layers
 from .topology import DynamicSparsity
@@ -76,7 +77,10 @@ class History:
                 {
                     "step": s.step,
                     "epoch": s.epoch,
-                    "masks": {n: {"bits": torch.from_numpy(m.bits), "shape": m.shape} for n, m in s.masks.items()},
+                    "masks": {
+                        name: {"positions": torch.from_numpy(mask.positions), "shape": mask.shape}
+                        for name, mask in s.masks.items()
+                    },
                 }
                 for s in self.snapshots
             ],
@@ -89,7 +93,7 @@ class History:
             Snapshot(
                 s["step"],
                 s["epoch"],
-                {n: PackedMask(m["bits"].numpy(), tuple(m["shape"])) for n, m in s["masks"].items()},
+                {name: Mask.at(m["positions"], m["shape"]) for name, m in s["masks"].items()},
             )
             for s in state["snapshots"]
         ]
@@ -122,6 +126,7 @@ def fit(
     epochs: int,
     batch_size: int = 64,
     topology: DynamicSparsity | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     seed: int = 0,
     progress: bool = True,
     checkpoint: Path | str | None = None,
@@ -131,7 +136,9 @@ def fit(
     """Train `model` on `data` for `epochs`, in place, and return the History.
 
     optimizer   Adam with learning rate 1e-3 if not given
-    topology    the DST engine; it moves after every step or epoch, before the epoch's evaluation
+    topology    the DST engine, none of which leaves the topology as it is; `fit` calls its `step()` and `end_epoch()`,
+                the latter before the epoch's evaluation, and tells it how long the training is
+    scheduler   of the learning rate; it moves after every step
     seed        of the order of the images; it touches no global random state
     checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
                 uninterrupted run would
@@ -149,16 +156,21 @@ def fit(
     images, labels = data.train_images.to(device), data.train_labels.to(device)
     order = stream(seed, "order")
     history = History()
+    steps = -(-len(labels) // batch_size)
+    topology = topology or Static(model, optimizer)
+    if topology.duration is None:
+        topology.duration = epochs * steps if topology.unit == "steps" else epochs
     run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
-    sparse = sparse_layers(model).values()
+    run |= {"topology": type(topology).__name__, "scheduler": scheduler and type(scheduler).__name__}
+    if scheduler or topology.needs_duration:  # then a longer training is another one from its first step
+        run["epochs"] = epochs
 
     if checkpoint and Path(checkpoint).exists():
-        _resume(checkpoint, run, model, optimizer, topology, order, history)
-    elif sparse:
+        _resume(checkpoint, run, model, optimizer, topology, scheduler, order, history)
+    elif sparse_layers(model):
         history.snapshots.append(Snapshot(0, 0, masks_of(model)))
 
     model.train()
-    steps = -(-len(labels) // batch_size)
     done = len(history.epochs)
     shown = {} if progress else {"disable": True}  # so that TQDM_DISABLE=1 is heard
     bar = tqdm(total=epochs * steps, initial=done * steps, leave=False, mininterval=0.5, unit="step", **shown)
@@ -172,16 +184,14 @@ def fit(
                 loss = F.cross_entropy(logits, y)
                 optimizer.zero_grad()
                 loss.backward()
-                optimizer.step()
-                if topology is None:
-                    for layer in sparse:  # an optimiser may move even a weight of zero with a gradient of zero
-                        layer.clear_inactive()
-                elif topology.step():
+                if topology.step():
                     history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
+                if scheduler:
+                    scheduler.step()
                 loss_sum += loss.item() * len(y)
                 right += (logits.argmax(1) == y).sum().item()
                 bar.update()
-            if topology and topology.end_epoch():
+            if topology.end_epoch():
                 history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
             seconds = time.perf_counter() - started
             test = evaluate(model, data.test_images, data.test_labels)
@@ -197,7 +207,7 @@ def fit(
             history.epochs.append(record)
             bar.set_postfix(test=f"{test.accuracy:.2f}%")
             if checkpoint:
-                checkpoints.save(checkpoint, _state(run, model, optimizer, topology, order, history))
+                checkpoints.save(checkpoint, _state(run, model, optimizer, topology, scheduler, order, history))
             if on_epoch:
                 on_epoch(record)
     except KeyboardInterrupt:
@@ -212,32 +222,33 @@ def _device(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _state(run, model, optimizer, topology, order, history) -> dict:
+def _state(run, model, optimizer, topology, scheduler, order, history) -> dict:
     return {
         "run": run,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "topology": topology.state_dict() if topology else None,
+        "topology": topology.state_dict(),
+        "scheduler": scheduler and scheduler.state_dict(),
         "order": order.get_state(),
         "torch": torch.get_rng_state(),  # for the reader's own model with dropout
         "history": history.state_dict(),
     }
 
 
-def _resume(path, run, model, optimizer, topology, order, history) -> None:
+def _resume(path, run, model, optimizer, topology, scheduler, order, history) -> None:
     state = checkpoints.load(path)
     if state["run"] != run:
-        was, now = ({k: r[k] for k in run if state["run"].get(k) != run[k]} for r in (state["run"], run))
+        differ = [k for k in {**state["run"], **run} if state["run"].get(k) != run.get(k)]
+        was, now = ({k: r.get(k) for k in differ} for r in (state["run"], run))
         raise ValueError(f"{path} is the checkpoint of another run: it has {was}, this has {now}. Name another file.")
-    if (state["topology"] is None) != (topology is None):
-        raise ValueError(f"{path} is the checkpoint of another run: one has a topology engine, the other none")
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     except RuntimeError as error:
         raise ValueError(f"{path} is the checkpoint of another network; name another file ({error})") from error
-    if topology:
-        topology.load_state_dict(state["topology"])
+    topology.load_state_dict(state["topology"])
+    if scheduler:
+        scheduler.load_state_dict(state["scheduler"])
     order.set_state(state["order"])
     torch.set_rng_state(state["torch"])
     history.load_state_dict(state["history"])

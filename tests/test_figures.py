@@ -11,7 +11,7 @@ import pytest
 from dst_tutorial import figures, plots, slides
 from dst_tutorial.exercises import csr_benchmark
 from dst_tutorial.experiments import load_masks, load_results
-from dst_tutorial.measures import CHANGES, PackedMask, changes
+from dst_tutorial.measures import CHANGES, Mask, changes
 from dst_tutorial.paths import figures_folder
 
 
@@ -140,13 +140,13 @@ def test_ten_calls_give_the_slides_mean_and_deviation(mean_deviation):
 
 
 def test_changes():
-    before, after = (PackedMask.of(np.array(m, dtype=bool)) for m in ([[0, 1, 1, 0]], [[0, 1, 0, 1]]))
+    before, after = (Mask.of(np.array(m, dtype=bool)) for m in ([[0, 1, 1, 0]], [[0, 1, 0, 1]]))
     assert [CHANGES[c] for c in changes(before, after)[0]] == ["inactive", "active", "dropped", "grown"]
 
 
 def test_packed_masks_are_a_bit_a_weight():
     mask = np.random.default_rng(0).random((7, 3, 5)) < 0.3
-    packed = PackedMask.of(mask)
+    packed = Mask.of(mask)
     assert packed.bits.nbytes == 14
     assert (packed.unpack() == mask).all()
     assert (packed.active, packed.size) == (mask.sum(), 105)

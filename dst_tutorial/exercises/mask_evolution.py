@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from ..measures import PackedMask, exploration_rate
+from ..measures import Mask, exploration_rate
 from . import Verdict, answered, judge
 
 
@@ -35,7 +35,7 @@ def check_explored(answer) -> Verdict:
         masks = _masks(seed, shape, updates, active)
         kept = [mask.copy() for mask in masks]
         share = float(answered(answer(masks)))
-        expected = exploration_rate([{"layer": PackedMask.of(mask)} for mask in masks])
+        expected = exploration_rate([{"layer": Mask.of(mask)} for mask in masks])
         if not all(np.array_equal(a, b) for a, b in zip(masks, kept, strict=True)):
             return "Your function changed the masks it was given. Work on a copy."
         if np.isclose(share, expected):

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..measures import CHANGES, PackedMask, changes
+from ..measures import CHANGES, Mask, changes
 from .look import (
     BLACK,
     BLUE,
@@ -24,12 +24,12 @@ from .look import (
 )
 
 
-def _flat(mask: PackedMask) -> tuple[int, int]:
+def _flat(mask: Mask) -> tuple[int, int]:
     """(units, weights a unit): how a mask is drawn."""
     return mask.shape[0], int(np.prod(mask.shape[1:]))
 
 
-def _draw_changes(axes, before: PackedMask, after: PackedMask, palette: str, **options) -> None:
+def _draw_changes(axes, before: Mask, after: Mask, palette: str, **options) -> None:
     image = changes(before, after)
     colours = ListedColormap(PALETTES[palette])
     axes.imshow(image.reshape(len(image), -1), cmap=colours, vmin=0, vmax=3, interpolation="nearest", **options)
@@ -42,14 +42,14 @@ def _legend_of_changes(figure: Figure, palette: str, loc: str = "outside upper c
     figure.legend(handles=patches, loc=loc, ncols=4)
 
 
-def _moves(before: PackedMask, after: PackedMask) -> str:
+def _moves(before: Mask, after: Mask) -> str:
     """In a few signs: "−50 +50", or "no update"."""
     counts = np.bincount(changes(before, after).ravel(), minlength=4)
     return f"−{counts[2]:,} +{counts[3]:,}" if counts[2] else "no update"
 
 
 @styled
-def mask_changes(before: PackedMask, after: PackedMask, palette: str = "okabe-ito", title: str = "") -> Figure:
+def mask_changes(before: Mask, after: Mask, palette: str = "okabe-ito", title: str = "") -> Figure:
     """One topology update of a small layer: a square a weight, units down, inputs across."""
     rows, columns = _flat(after)
     counts = np.bincount(changes(before, after).ravel(), minlength=4)
@@ -63,7 +63,7 @@ def mask_changes(before: PackedMask, after: PackedMask, palette: str = "okabe-it
 
 
 @styled
-def topology_update(before: PackedMask, dropped: PackedMask, after: PackedMask, palette: str = "okabe-ito") -> Figure:
+def topology_update(before: Mask, dropped: Mask, after: Mask, palette: str = "okabe-ito") -> Figure:
     """Slide 5: the two halves of a topology update, one above the other, on a layer small enough to see."""
     rows, columns = _flat(before)
     steps = (("at first", before, before), ("prune (drop)", before, dropped), ("regrow (grow)", dropped, after))
@@ -81,14 +81,14 @@ def topology_update(before: PackedMask, dropped: PackedMask, after: PackedMask, 
 
 
 @styled
-def mask_evolution(masks: Sequence[PackedMask], layer: str, palette: str = "okabe-ito", unit: str = "epoch") -> Figure:
+def mask_evolution(masks: Sequence[Mask], layer: str, palette: str = "okabe-ito", unit: str = "epoch") -> Figure:
     """Slide 7: a layer's mask at the start and after every epoch, each against the one before, a panel each.
 
     masks   of the layer called `layer`, at the start and at the end of each epoch (or other `unit`)
     Every weight is the same whole number of pixels, at `figure.dpi`: none is skipped, none is drawn larger.
     """
     first, panels = masks[0], len(masks)
-    moved = sum((a.bits != b.bits).any() for a, b in pairwise(masks))
+    moved = sum(not np.array_equal(a.positions, b.positions) for a, b in pairwise(masks))
     rows, columns = _flat(first)
     lines, pixels, dpi = _grid(rows, columns, panels)
     across = -(-panels // lines)
@@ -140,7 +140,7 @@ def _grid(rows: int, columns: int, panels: int, height: float = 5.6) -> tuple[in
 
 
 @styled
-def mask_close_up(before: PackedMask, after: PackedMask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
+def mask_close_up(before: Mask, after: Mask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
     """One mask against an earlier one, of a layer of any size: every weight at least a pixel, at `figure.dpi`."""
     rows, columns = _flat(after)
     pixels = max(1, min(900 // columns, 420 // rows)), max(1, min(900 // columns, 420 // rows), 60 // rows)
