@@ -31,7 +31,7 @@ class Mask:
         """From the sorted positions of the active weights, and the weight's shape."""
         shape = tuple(int(size) for size in shape)
         kind = np.int32 if np.prod(shape, dtype=object) < 2**31 else np.int64
-        return cls(np.array(positions, dtype=kind), shape)
+        return cls(np.asarray(positions).astype(kind), shape)
 
     def unpack(self) -> np.ndarray:
         """bool, of the layer's weight shape."""
@@ -55,7 +55,7 @@ Masks = dict[str, Mask]  # by layer name
 def masks_of(model: nn.Module) -> Masks:
     """Snapshot of all masks of `model`, by layer name."""
     return {
-        name: Mask.at(layer.active_positions().cpu(), layer.weight_shape)
+        name: Mask.at(layer.active_positions().cpu().numpy(), layer.weight_shape)
         for name, layer in model.named_modules()
         if hasattr(layer, "active_positions")
     }

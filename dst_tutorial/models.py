@@ -65,7 +65,19 @@ class LeNet300100(nn.Sequential):
         return cls((_at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters),) * 2)
 
 
-NETWORKS = {network.__name__: network for network in (SlideCNN, LeNet300100)}
+class MLP1D(nn.Sequential):
+    """A multi-layer perceptron for MNIST-1D: 40 - 256 - 256 - 10, 78,602 parameters. [N, 1, 40] -> [N, 10]."""
+
+    def __init__(self, hidden=(256, 256)):
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([40, *hidden, 10])))
+
+    @classmethod
+    def small(cls, parameters: int) -> "MLP1D":
+        """One of at most so many parameters, with two hidden layers of equal width."""
+        return cls((_at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters),) * 2)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {n.__name__: n for n in (SlideCNN, LeNet300100, MLP1D)}
 
 
 def mlp(*widths: int) -> nn.Sequential:

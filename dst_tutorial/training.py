@@ -93,7 +93,7 @@ class History:
             Snapshot(
                 s["step"],
                 s["epoch"],
-                {name: Mask.at(m["positions"], m["shape"]) for name, m in s["masks"].items()},
+                {name: Mask.at(m["positions"].numpy(), m["shape"]) for name, m in s["masks"].items()},
             )
             for s in state["snapshots"]
         ]

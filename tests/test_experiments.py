@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,11 +7,11 @@ from conftest import make_dataset
 
 from dst_tutorial import experiments
 from dst_tutorial.experiments import EXPERIMENTS, Experiment, load_masks, load_results, run
-from dst_tutorial.models import mlp
-from dst_tutorial.recipes import RECIPES, find_recipe, train
-from dst_tutorial.sparsify import count_weights
+from dst_tutorial.models import LeNet300100, SlideCNN, mlp
+from dst_tutorial.recipes import RECIPES, build, find_recipe, parameters_left, train
+from dst_tutorial.sparsify import count_weights, sparse_layers
 
-TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsity=0.9, masks_of=("slides", 2))
+TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsities=(0.9,), masks_of=("slides", 2))
 
 
 def network():
@@ -21,8 +22,8 @@ def network():
 def small(monkeypatch, tmp_path):
     """Experiments on a small network and a made-up data set, in a folder of their own."""
     monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(experiments, "load_mnist", make_dataset)
-    monkeypatch.setattr(experiments, "train", lambda *a, **k: train(*a, network=network, **k))
+    monkeypatch.setitem(experiments.DATASETS, "mnist", make_dataset)
+    monkeypatch.setitem(experiments.NETWORKS, "SlideCNN", network)
     return tmp_path / "results"
 
 
@@ -56,15 +57,57 @@ def test_the_slide_recipe_on_the_slide_network(dataset):
     json.dumps(summary)
 
 
+class Net(LeNet300100):
+    """Small, and there is a smaller one."""
+
+    def __init__(self, hidden=(30, 20)):
+        super().__init__(hidden)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains_and_says_what_it_is(dataset, name):
-    run = train(name, dataset, network=network, epochs=2, sparsity=0.9, progress=False)
-    active, total = count_weights(run.model)
-    dense = RECIPES[name].sparsify is None
-    assert active == (total if dense else 784 * 30 + 300 - (9 * 784 * 30 // 10 + 270))
-    assert run.summary()["sparsity"] == (0 if dense else 0.9)
-    moved = len(run.history.snapshots) > 1
-    assert moved == bool(RECIPES[name].topology)
+    run = train(name, dataset, network=Net, epochs=40, sparsity=0.9, progress=False)
+    recipe, summary, total = RECIPES[name], run.summary(), 784 * 30 + 600 + 200
+    active = count_weights(run.model)[0]
+    assert summary["dense_macs"] == total
+    assert summary["macs"] == summary["active_weights"] == active
+    if recipe.has_sparsity:
+        assert summary["sparsity"] == 0.9
+        assert active + summary["biases"] <= total / 10 + 60
+        assert active >= total / 10 - (60 if recipe.small else 0)
+    else:
+        assert (summary["sparsity"], active) == (0, total)
+    assert (len(run.history.snapshots) > 1) == (recipe.algorithm != "static")
+    starved = recipe.small or (recipe.sparsify or {}).get("init") == "dense"  # these would need far longer
+    assert summary["test_accuracy"] > (10 if starved else 60)
+
+
+@pytest.mark.parametrize("network", [SlideCNN, LeNet300100])
+@pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.95, 0.99, 0.995])
+def test_the_small_dense_network_has_as_many_parameters_and_not_more(network, sparsity):
+    small, whole = (build(RECIPES[name], network, sparsity, 1) for name in ("small-dense", "dense"))
+    budget = parameters_left(whole, sparsity)
+    parameters = sum(p.numel() for p in small.parameters())
+    assert sum(active for active, _ in [count_weights(build(RECIPES["static"], network, sparsity, 1))]) < budget
+    assert 0.75 * budget < parameters <= budget
+
+
+def test_no_network_is_small_enough():
+    with pytest.raises(ValueError, match="as few as 500 parameters: choose a lower sparsity"):
+        LeNet300100.small(500)
+    with pytest.raises(ValueError, match="no small network of the kind of network is known"):
+        build(RECIPES["small-dense"], network, 0.9, 1)
+
+
+@pytest.mark.parametrize("network", [SlideCNN, LeNet300100])
+@pytest.mark.parametrize("sparsity", [0.5, 0.995])
+@pytest.mark.parametrize("name", ["erk-rigl", "set", "gmp"])
+def test_the_recipes_hold_from_50_to_99_5_percent(dataset, network, sparsity, name):
+    recipe = replace(RECIPES[name], topology={"update_interval": 2, "unit": "steps"})
+    run = train(recipe, dataset.take(64, 16), network=network, epochs=6, sparsity=sparsity, progress=False)
+    shapes = [layer.weight_shape for layer in sparse_layers(run.model).values()]
+    assert count_weights(run.model)[0] == round((1 - sparsity) * sum(s.numel() for s in shapes))
+    assert len(run.history.snapshots) == 3
 
 
 def test_an_unknown_recipe_names_those_there_are():
@@ -128,12 +171,12 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
     def killed(*args, **kwargs):
         calls.append(args[0])
         if len(calls) < 3:
-            return train(*args, network=network, **kwargs)
+            return train(*args, **kwargs)
 
         def kill(epoch):
             raise RuntimeError("killed")
 
-        return train(*args, network=network, on_epoch=kill, **kwargs)
+        return train(*args, on_epoch=kill, **kwargs)
 
     monkeypatch.setattr(experiments, "train", killed)
     with pytest.raises(RuntimeError, match="killed"):
@@ -144,7 +187,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
 
     def counting(*args, **kwargs):
         epochs = []
-        done = train(*args, network=network, on_epoch=epochs.append, **kwargs)
+        done = train(*args, on_epoch=epochs.append, **kwargs)
         resumed.append([e.epoch for e in epochs])
         return done
 
@@ -160,7 +203,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
 
 def test_another_config_is_another_run(small):
     run(TINY, small, progress=False)
-    longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsity=0.9)
+    longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsities=(0.9,))
     run(longer, small, progress=False)
     assert [len(r["epochs"]) for r in load_results("tiny", small)["runs"]] == [3]
 
@@ -174,7 +217,7 @@ def test_a_checkpoint_of_another_sparsity_or_recipe_is_refused(dataset, tmp_path
 
 
 def test_no_result_file_from_the_sample(small, monkeypatch):
-    monkeypatch.setattr(experiments, "load_mnist", lambda: make_dataset(name="mnist-sample"))
+    monkeypatch.setitem(experiments.DATASETS, "mnist", lambda: make_dataset(name="mnist-sample"))
     with pytest.raises(ValueError, match="a result file needs all of MNIST"):
         run(TINY, small, progress=False)
     assert not small.exists()

@@ -142,11 +142,3 @@ def test_ten_calls_give_the_slides_mean_and_deviation(mean_deviation):
 def test_changes():
     before, after = (Mask.of(np.array(m, dtype=bool)) for m in ([[0, 1, 1, 0]], [[0, 1, 0, 1]]))
     assert [CHANGES[c] for c in changes(before, after)[0]] == ["inactive", "active", "dropped", "grown"]
-
-
-def test_packed_masks_are_a_bit_a_weight():
-    mask = np.random.default_rng(0).random((7, 3, 5)) < 0.3
-    packed = Mask.of(mask)
-    assert packed.bits.nbytes == 14
-    assert (packed.unpack() == mask).all()
-    assert (packed.active, packed.size) == (mask.sum(), 105)

@@ -57,7 +57,7 @@ def test_multiplications_of_the_slides_network():
 def test_multiplications_with_strides_and_truly_sparse_layers():
     model = sparsify(nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, groups=2), nn.Flatten()), 0.5)
     assert macs(model, torch.zeros(2, 9, 9)) == {"0": 18 * 4 * 4}
-    net = sparsify(mlp(6, 5, 4), 0.5)
+    net = sparsify(mlp(6, 5, 4), 0.5, allocation="uniform")
     assert macs(to_truly_sparse(net), torch.zeros(6)) == macs(net, torch.zeros(6)) == {"fc1": 15, "fc2": 10}
 
 

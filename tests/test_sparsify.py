@@ -1,12 +1,16 @@
+from fractions import Fraction
+
 import pytest
+import scipy.optimize
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from dst_tutorial import LeNet300100, MaskedConv2d, MaskedLinear, SlideCNN, mlp, sparsify
+from dst_tutorial.allocation import ALLOCATIONS
 from dst_tutorial.ledger import csr_bytes, dense_bytes, masked_bytes
-from dst_tutorial.sparsify import count_weights, sparse_layers
+from dst_tutorial.sparsify import count_weights, prunable_layers, sparse_layers
 
 
 def parameters(model):
@@ -31,7 +35,7 @@ def test_an_mlp_needs_widths():
 
 
 def test_the_slide_network_keeps_what_the_slides_keep():
-    model = sparsify(SlideCNN(), 0.95)
+    model = sparsify(SlideCNN(), 0.95, allocation="uniform")
     counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
     assert counts == {"conv1": 8, "conv2": 231, "fc1": 10_036, "fc2": 6_400, "fc3": 50_000, "fc4": 500}
     assert count_weights(model) == (67_175, 1_343_456)
@@ -45,15 +49,110 @@ def test_the_slide_network_keeps_what_the_slides_keep():
 )
 def test_uniform_counts_are_exact(sparsity, shape, seed):
     n = shape[0] * shape[1]
-    model = sparsify(nn.Linear(*shape), sparsity / 1000, seed=seed)
+    model = sparsify(nn.Linear(*shape), sparsity / 1000, allocation="uniform", seed=seed)
     assert model.active_weights == n - sparsity * n // 1000
     assert (model.weight != 0).sum() <= model.active_weights
+
+
+shapes_of_networks = st.dictionaries(
+    st.sampled_from("abcdef"),
+    st.one_of(
+        st.tuples(st.integers(1, 300), st.integers(1, 300)),
+        st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5)),
+    ).map(torch.Size),
+    min_size=1,
+)
+
+
+def solved(shapes, sparsity, score):
+    """ER and ERK by another way: the root in eps of what all layers hold together, min(1, eps score) of each."""
+
+    def excess(eps):
+        return sum(min(n.numel(), eps * score(n) * n.numel()) for n in shapes.values()) - target
+
+    target = (1 - sparsity) * sum(n.numel() for n in shapes.values())
+    eps = scipy.optimize.brentq(excess, 0, 2 / min(map(score, shapes.values())), xtol=1e-15, rtol=1e-14)
+    return {name: min(n.numel(), eps * score(n) * n.numel()) for name, n in shapes.items()}
+
+
+def er_score(shape):
+    return (shape[0] + shape[1]) / (shape[0] * shape[1])
+
+
+def erk_score(shape):
+    return sum(shape) / shape.numel()
+
+
+@settings(max_examples=150)
+@given(shapes=shapes_of_networks, sparsity=st.integers(1, 999).map(lambda s: s / 1000))
+@pytest.mark.parametrize(("name", "score"), [("er", er_score), ("erk", erk_score)])
+def test_er_and_erk_equal_an_independent_solver_and_keep_the_exact_budget(name, score, shapes, sparsity):
+    total = sum(shape.numel() for shape in shapes.values())
+    counts = ALLOCATIONS[name](shapes, sparsity)
+    assert list(counts) == list(shapes)
+    assert sum(counts.values()) == round((1 - Fraction(str(sparsity))) * total)
+    expected = solved(shapes, sparsity, score)
+    for layer, shape in shapes.items():
+        assert 0 <= counts[layer] <= shape.numel()
+        assert counts[layer] == pytest.approx(expected[layer], abs=1.5)  # a rounding each, of it and of the budget
+
+
+def test_erk_on_the_slide_network():
+    """The design's own numbers; and the exact sum, whatever 1 - 0.95 is in floats."""
+    shapes = {name: layer.weight.shape for name, layer in prunable_layers(SlideCNN()).items()}
+    counts = ALLOCATIONS["erk"](shapes, 0.95)
+    assert sum(counts.values()) == 67_173
+    density = {name: round(counts[name] / shapes[name].numel(), 4) for name in shapes}
+    assert density == {"conv1": 1, "conv2": 0.1369, "fc1": 0.0988, "fc2": 0.103, "fc3": 0.0234, "fc4": 1}
+
+
+@settings(max_examples=60)
+@given(sparsity=st.integers(500, 990).map(lambda s: s / 1000), first=st.sampled_from([0.1, 0.5, 1.0]),
+       name=st.sampled_from(["er", "erk"]))  # fmt: skip
+def test_densities_of_ones_own_leave_the_rest_to_the_others(sparsity, first, name):
+    model = sparsify(SlideCNN(), sparsity, allocation=name, densities={"first": first, "fc2": 0.01})
+    counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
+    assert (counts["conv1"], counts["fc2"]) == (round(first * 144), 1280)
+    assert sum(counts.values()) == round((1 - Fraction(str(sparsity))) * 1_343_456)
+
+
+def test_first_and_last_layer_dense():
+    model = sparsify(SlideCNN(), 0.95, allocation="uniform", densities={"first": 1, "last": 1})
+    counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
+    assert (counts["conv1"], counts["fc4"]) == (144, 10_000)
+    for name in ("conv2", "fc1", "fc2", "fc3"):
+        density = counts[name] / model.get_submodule(name).weight.numel()
+        assert density == pytest.approx((67_173 - 10_144) / (1_343_456 - 10_144), rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("densities", "message"),
+    [
+        ({"fc9": 1}, "densities of unknown layers fc9; there are conv1, conv2, fc1"),
+        ({"fc1": 1.5}, r"must be in \[0, 1\], got 1\.5"),
+        ({"fc3": 0.5}, "allows 67,173 active weights; the given densities hold 500,000"),
+        (dict.fromkeys(["conv1", "conv2", "fc1", "fc2", "fc3"], 0.0), "the other layers have room for 10,000"),
+        (dict.fromkeys(["conv1", "conv2", "fc1", "fc2", "fc3", "fc4"], 0.05), "have room for 0"),
+    ],
+)
+def test_densities_that_cannot_be_say_so(densities, message):
+    with pytest.raises(ValueError, match=message):
+        sparsify(SlideCNN(), 0.95, densities=densities)
+
+
+def test_scaled_values_keep_the_variance_of_the_dense_layers_sums():
+    torch.manual_seed(0)
+    dense = nn.Linear(1000, 800, bias=False)
+    sparse = sparsify(dense, 0.9, init="scaled", seed=1)
+    assert torch.equal(sparse.weight[sparse.mask], (dense.weight * 10**0.5)[sparse.mask])
+    x = torch.randn(200, 1000)
+    assert sparse(x).std().item() == pytest.approx(dense(x).std().item(), rel=0.02)
 
 
 def test_the_argument_is_left_alone():
     model = SlideCNN()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    sparse = sparsify(model, 0.9)
+    sparse = sparsify(model, 0.9, init="dense")
     for k, v in model.state_dict().items():
         assert torch.equal(v, before[k])
     assert type(model.fc1) is nn.Linear
@@ -154,7 +253,7 @@ def test_an_unknown_option_names_those_there_are(option):
 
 def test_the_ledger_counts_what_is_there():
     """Against the arrays that torch really holds after a step of Adam."""
-    model = sparsify(SlideCNN(), 0.95)
+    model = sparsify(SlideCNN(), 0.95, allocation="uniform")
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.zeros(1, 1, 28, 28)).sum().backward()
     optimizer.step()

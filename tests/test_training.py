@@ -8,6 +8,7 @@ from torch import nn
 
 from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
 from dst_tutorial import checkpoint as checkpoints
+from dst_tutorial.algorithms import SET, RigL
 from dst_tutorial.measures import exploration_rate, masks_of, overlap
 
 
@@ -133,8 +134,59 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
         fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path, seed=1)
     with pytest.raises(ValueError, match="another network"):
         fit(mlp(784, 10), dataset, epochs=1, topology=engine, progress=False, checkpoint=path)
-    with pytest.raises(ValueError, match="topology engine"):
+    with pytest.raises(
+        ValueError, match=r"it has \{'topology': 'DynamicSparsity'\}, this has \{'topology': 'Static'\}"
+    ):
         fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=path)
+
+
+def test_a_longer_training_is_another_run_only_where_something_depends_on_its_length(dataset, tmp_path):
+    """The slides' protocol may go on for longer; a cosine, of drop fraction or learning rate, has its end."""
+    model, optimizer, _ = setup_run()
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 8)
+    rigl = RigL(model, optimizer, update_interval=2)
+    for i, options in enumerate(({"topology": rigl}, {"scheduler": cosine})):
+        options |= {"progress": False, "checkpoint": tmp_path / str(i)}
+        fit(model, dataset, optimizer, epochs=1, **options)
+        with pytest.raises(ValueError, match=r"it has \{'epochs': 1\}, this has \{'epochs': 2\}"):
+            fit(model, dataset, optimizer, epochs=2, **options)
+
+
+def test_rigl_with_a_cosine_resumes_as_an_uninterrupted_run(dataset, tmp_path):
+    def run(stop_after):
+        model, optimizer, _ = setup_run()
+        options = {"topology": RigL(model, optimizer, update_interval=2, seed=1),
+                   "scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 16)}  # fmt: skip
+
+        def stop(epoch):
+            if epoch.epoch == stop_after:
+                raise KeyboardInterrupt
+
+        history = fit(model, dataset, optimizer, epochs=4, progress=False, checkpoint=tmp_path / str(len(stops)),
+                      on_epoch=stop, **options)  # fmt: skip
+        return model, optimizer, history
+
+    stops = []
+    whole, optimizer, history = run(None)
+    stops.append(2)
+    run(2)
+    resumed, again, later = run(None)
+    assert [s.step for s in history.snapshots] == [s.step for s in later.snapshots] == [0, 2, 4, 6, 8, 10]
+    assert history.curve("test_loss") == later.curve("test_loss")
+    assert optimizer.param_groups[0]["lr"] == again.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name])
+
+
+def test_fit_tells_the_engine_how_long_the_training_is(dataset):
+    model, optimizer, _ = setup_run()
+    for algorithm, expected in ((RigL, 3 * 4), (SET, 3)):
+        engine = algorithm(model, optimizer)
+        fit(model, dataset, optimizer, epochs=3, topology=engine, progress=False)
+        assert engine.duration == expected
+    told = RigL(model, optimizer, duration=50)
+    fit(model, dataset, optimizer, epochs=1, topology=told, progress=False)
+    assert told.duration == 50
 
 
 def test_checkpoints_hold_no_pickle_and_any_tree(tmp_path):
