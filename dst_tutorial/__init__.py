@@ -24,6 +24,7 @@ The names imported below are stable; everything else may move.
 __version__ = "0.1.0"
 
 try:
+    from .algorithms import SET, RigL
     from .convert import to_truly_sparse
     from .data import load_mnist
     from .masked import MaskedConv2d, MaskedLinear
@@ -42,10 +43,12 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "SET",
     "DynamicSparsity",
     "LeNet300100",
     "MaskedConv2d",
     "MaskedLinear",
+    "RigL",
     "SlideCNN",
     "SparseConv2d",
     "SparseLinear",

@@ -6,6 +6,7 @@ With `--json`, one JSON document goes to standard output; logs and progress bars
 import json
 import logging
 import math
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from .data import DataError, load_mnist
+from .data import DATASETS, DataError, load_mnist
 from .paths import data_folder, figures_folder
 
 app = typer.Typer(
@@ -58,23 +59,28 @@ def data(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="A recipe's name, such as dense or slides.")],
+    recipe: Annotated[str, typer.Option(help="A recipe's name, such as dense, slides or erk-rigl.")],
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
     seed: Annotated[int, typer.Option(min=0)] = 42,
+    network: Annotated[str | None, typer.Option(help="SlideCNN, LeNet300100 or MLP1D.")] = None,
+    data_set: Annotated[str, typer.Option(help="mnist or mnist1d.")] = "mnist",
     train_size: Annotated[int | None, typer.Option(help="The first so many training images; all by default.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Written every epoch; goes on from it if there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train the slides' network by a recipe and report the last epoch."""
+    """Train a network by a recipe (the slides' network on MNIST, MLP1D on MNIST-1D) and report the last epoch."""
+    from .models import NETWORKS
     from .recipes import find_recipe
     from .recipes import train as run_recipe
     from .sparsify import check_sparsity
 
-    found = find_recipe(recipe)  # both before the data are fetched
+    found = find_recipe(recipe)  # all before the data are fetched
     check_sparsity(sparsity)
-    mnist = load_mnist().take(train_size)
-    run = run_recipe(found, mnist, epochs=epochs, sparsity=sparsity, seed=seed, checkpoint=checkpoint)
+    load = _choice(data_set, DATASETS, "data set")
+    make = _choice(network or {"mnist": "SlideCNN", "mnist1d": "MLP1D"}[data_set], NETWORKS, "network")
+    images = load().take(train_size)
+    run = run_recipe(found, images, network=make, epochs=epochs, sparsity=sparsity, seed=seed, checkpoint=checkpoint)
     summary = run.summary()
     if as_json:
         _print_json(summary)
@@ -84,8 +90,9 @@ def train(
             accuracies = f"{e.train_accuracy:13.2f}%  {e.test_accuracy:12.2f}%"
             print(f"{e.epoch:5}  {accuracies}  {e.test_loss:9.4f}  {e.seconds:7.1f}")
         print(
-            f"{recipe} ({summary['backend']}) on {mnist}: "
-            f"{summary['active_weights']:,} of {summary['total_weights']:,} weights active"
+            f"{recipe} ({summary['backend']}, {summary['network']}) on {images}: "
+            f"{summary['active_weights']:,} of {summary['total_weights']:,} weights active, "
+            f"{summary['macs'] / summary['dense_macs']:.0%} of the dense multiplications"
         )
     if run.history.interrupted:
         raise typer.Exit(130)
@@ -131,15 +138,17 @@ def bench(
 @app.command()
 def sweep(
     name: Annotated[str, typer.Argument(help="The experiment, such as slides.")],
-    workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine, of one thread each.")] = 1,
+    executor: Annotated[str, typer.Option(help="local, or dask: the workers of a Dask cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Dask scheduler, such as tcp://10.0.0.1:8786.")] = None,
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
     from . import experiments
 
-    if name not in experiments.EXPERIMENTS:
-        raise ValueError(f"unknown experiment {name!r}; choose from {', '.join(experiments.EXPERIMENTS)}")
-    file = experiments.run(experiments.EXPERIMENTS[name], workers=workers)
+    experiment = _choice(name, experiments.EXPERIMENTS, "experiment")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, so that no worker is left behind
+    file = experiments.run(experiment, workers=workers, executor=executor, address=address)
     runs = len(experiments.load_results(name)["runs"])
     _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
 
@@ -187,6 +196,12 @@ def claims(
     if complaints:
         print(f"error: {len(complaints)} complaint(s); {file} is left as it was", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _choice(name: str, table: dict, what: str):
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
+    return table[name]
 
 
 def _print_json(document: dict) -> None:

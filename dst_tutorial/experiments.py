@@ -89,6 +89,16 @@ EXPERIMENTS = {
             seeds=(42, 43, 44),
             epochs=10,
         ),
+        Experiment(
+            "mnist1d",
+            "SET, RigL and their controls on MNIST-1D, where accuracy does not saturate",
+            recipes=("dense-cosine", "small-dense", "static", "set", "erk-rigl"),
+            seeds=(42, 43, 44, 45, 46),
+            epochs=60,
+            sparsities=(0.8, 0.9, 0.95),
+            network="MLP1D",
+            data_set="mnist1d",
+        ),
     )
 }
 
@@ -134,7 +144,7 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
 def _parallel(executor: str, workers: int, address: str | None) -> Iterator[Parallel]:
     """joblib's Parallel on the executor, which yields results as they come."""
     if executor == "local":
-        yield Parallel(n_jobs=workers, return_as="generator_unordered")
+        yield Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
     elif executor != "dask":
         raise ValueError(f"unknown executor {executor!r}; choose from local, dask")
     elif not address:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from . import plots, slides
 from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
-from .experiments import EXPERIMENTS, load_masks, load_results, slides_benchmarks
+from .experiments import EXPERIMENTS, final_accuracies, load_masks, load_results, slides_benchmarks
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
 from .measures import Mask
 from .models import SlideCNN, mlp
@@ -48,6 +48,36 @@ def results_rows(results: dict) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def algorithm_rows(results: dict) -> list[dict[str, str]]:
+    """Accuracy of every recipe beside what it costs, of the same runs: a row a recipe and sparsity."""
+    rows = []
+    for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
+        last = runs[0]["summary"]
+        explored = [run["exploration_rate"] for run in runs]
+        rows.append(
+            {
+                "": plots.NAMES[recipe],
+                "sparsity": f"{100 * sparsity:g}%" if last["backend"] != "dense" else "dense",
+                "test accuracy": f"{_mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
+                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
+                "explored": f"{100 * statistics.mean(explored):.1f}%" if explored[0] is not None else "–",
+                "updates": str(runs[0]["updates"]),
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
+def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:
+    """The runs of a result file: (recipe, sparsity) -> a run a seed, in the order of the recipes."""
+    groups: dict[tuple[str, float], list[dict]] = {}
+    for run in sorted(results["runs"], key=lambda run: run["config"]["sparsity"]):
+        groups.setdefault((run["config"]["recipe"]["name"], run["config"]["sparsity"]), []).append(run)
+    order = list(dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]))
+    return {key: groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))}
 
 
 def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
@@ -134,6 +164,11 @@ def _results_table(form: Callable[[list], str], comment: str) -> str:
     return form(results_rows(results)) + comment.format(provenance_line(results))
 
 
+def _algorithms_table(name: str, form: Callable[[list], str], comment: str) -> str:
+    results = load_results(name)
+    return form(algorithm_rows(results)) + comment.format(provenance_line(results))
+
+
 def _benchmark_table(form: Callable[[list], str], comment: str) -> str:
     runs = slides_benchmarks()
     return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
@@ -215,6 +250,22 @@ def training_curves() -> Figure:
     )
 
 
+def algorithms() -> Figure:
+    """SET, RigL and their controls on the slides' network: final accuracy, a dot a seed."""
+    return plots.accuracies(
+        final_accuracies(load_results("algorithms")),
+        title="SlideCNN on MNIST, 10 epochs; sparse ones 95%, ERK",
+    )
+
+
+def mnist1d() -> Figure:
+    """The same on MNIST-1D, where accuracy does not saturate, at three sparsities."""
+    curves: dict[str, dict[float, list[float]]] = {}
+    for (recipe, sparsity), runs in by_recipe_and_sparsity(load_results("mnist1d")).items():
+        curves.setdefault(recipe, {})[sparsity] = [run["summary"]["test_accuracy"] for run in runs]
+    return plots.accuracy_by_sparsity(curves, title="MLP on MNIST-1D: mean and range over seeds", lowest=None)
+
+
 def mask_evolution(layer: str = "fc4", palette: str = "okabe-ito") -> Figure:
     """Slide 7: the recorded mask of a layer, one panel an epoch."""
     recorded = load_masks("slides")
@@ -246,15 +297,16 @@ def benchmark(threads: int = 1) -> Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the slides: what it is made from, and by what."""
+    """A figure: the slide that it belongs to, if any, what it is made from, and by what."""
 
-    slide: int
+    slide: int | None
     source: str
     make: Callable[[], Figure]
     endings: tuple[str, ...] = ("svg", "png")
 
 
 _RUNS, _MASKS, _TIMES = "results/slides.json", "results/slides_masks.npz", "results/benchmark.json"
+_ALGORITHMS, _MNIST1D = "results/algorithms.json", "results/mnist1d.json"
 _SHAPES = "arithmetic on shapes"
 FIGURES: dict[str, Picture] = {
     "slide2_dense_and_sparse": Picture(2, _SHAPES, dense_and_sparse),
@@ -271,12 +323,19 @@ FIGURES: dict[str, Picture] = {
     },
     "slide8_ten_calls": Picture(8, "arithmetic on the slides' means and deviations", ten_calls),
     "slide8_benchmark": Picture(8, _TIMES, benchmark),
+    "algorithms": Picture(None, _ALGORITHMS, algorithms),
+    "mnist1d": Picture(None, _MNIST1D, mnist1d),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "slide6_results.md": (_RUNS, lambda: _results_table(markdown, "\n{}\n")),
     "slide6_results.tex": (_RUNS, lambda: _results_table(latex, "% {}\n")),
     "slide8_benchmark.md": (_TIMES, lambda: _benchmark_table(markdown, "\n{}\n")),
     "slide8_benchmark.tex": (_TIMES, lambda: _benchmark_table(latex, "% {}\n")),
+    **{
+        f"{name}.{ending}": (source, partial(_algorithms_table, name, form, comment))
+        for name, source in (("algorithms", _ALGORITHMS), ("mnist1d", _MNIST1D))
+        for ending, form, comment in (("md", markdown, "\n{}\n"), ("tex", latex, "% {}\n"))
+    },
 }
 
 
@@ -309,15 +368,15 @@ def _index(files: dict[str, dict[str, str]]) -> str:
     for name, picture in FIGURES.items():
         links = " ".join(f"[{ending}]({name}.{ending})" for ending in picture.endings)
         entry = files[f"{name}.{picture.endings[0]}"]
-        rows.append({"slide": str(picture.slide), "figure": f"`{name}` {links}", "size": entry["size"],
+        rows.append({"slide": str(picture.slide or "–"), "figure": f"`{name}` {links}", "size": entry["size"],
                      "from": entry["from"], "what it shows": entry["alt"]})  # fmt: skip
     for name in TABLES:
-        slide = name.removeprefix("slide")[0]
+        slide = name.removeprefix("slide")[0] if name.startswith("slide") else "–"
         rows.append({"slide": slide, "figure": f"[`{name}`]({name})", "size": "–", "from": files[name]["from"],
                      "what it shows": "The slide's table, with ours beside it."})  # fmt: skip
-    rows.sort(key=lambda row: int(row["slide"]))
+    rows.sort(key=lambda row: row["slide"])  # "–" sorts last
     return (
-        "# The slides' figures and tables\n\n"
+        "# The slides' figures and tables, and ours\n\n"
         "Made by `make figures` from the recorded results: same results, same bytes. No picture is larger than a\n"
         "16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in [claims.md](claims.md).\n\n"
         + markdown(rows)

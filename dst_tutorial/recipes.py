@@ -134,6 +134,7 @@ def train(
         "test_size": len(data.test_labels),
     }
     model = build(recipe, network, sparsity, seed)
+    _check_it_reads(model, data, network)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     history = fit(
         model,
@@ -151,6 +152,15 @@ def train(
     )
     image, whole = data.test_images[0], build(RECIPES["dense"], network, 0.0, seed)
     return Run(config, model, history, sum(macs(model, image).values()), sum(macs(whole, image).values()))
+
+
+def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:
+    shape = list(data.test_images.shape[1:])
+    try:
+        with torch.no_grad():
+            model(data.test_images[:1])
+    except RuntimeError as error:
+        raise ValueError(f"{network.__name__} does not read {data.name}, whose images are {shape}: {error}") from error
 
 
 def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, seed: int) -> nn.Module:

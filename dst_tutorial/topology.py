@@ -97,7 +97,7 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
         low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
         candidates = torch.ones(len(block), dtype=torch.bool, device=block.device)
         candidates[taken[low:high] - first] = False
-        if len(best) == count:
+        if 0 < count == len(best):
             candidates &= ~(block.abs() <= scores[-1])  # most fall here, before the sort; a NaN does not
         here = candidates.nonzero().flatten()
         best = torch.cat([best, here + first])
@@ -167,10 +167,13 @@ class DynamicSparsity:
             setattr(self, name, value)
         self.optimizer, self.duration, self.seed = optimizer, duration, seed
         self.layers = self._find_layers(model)
-        self._drop, self._grow = DROP.get(self.drop, self.drop), GROW.get(self.grow, self.grow)
+        self._drop, self._grow = self._rule("drop", DROP), self._rule("grow", GROW)
         self._check()
         self.generator = stream(seed, "topology")
         self.steps = self.epochs = self.updates = 0
+        self._stepped = False  # has the optimiser moved, other than through `step`?
+        if optimizer is not None:
+            optimizer.register_step_post_hook(self._notice_step)
         self._watch()
 
     @classmethod
@@ -196,19 +199,25 @@ class DynamicSparsity:
                 raise ValueError(f"{name} must be in [0, 1], got {share!r}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
-        for table, choice in ((DROP, self.drop), (GROW, self.grow)):
-            if not callable(choice) and choice not in table:
-                raise ValueError(f"unknown rule {choice!r}; choose from {', '.join(table)}, or pass a function")
         if self.unit == "epochs" and self._reads_gradient:
             raise ValueError(
                 "this growth rule reads the gradient of the step that its update replaces: set unit='steps' and an "
                 "update_interval in steps"
             )
 
+    def _rule(self, half: str, table: dict[str, Callable]) -> Callable:
+        choice = inspect.getattr_static(self, half)  # a function in a class's body is a rule, not a method
+        choice = choice.__func__ if isinstance(choice, staticmethod) else choice
+        if not callable(choice) and choice not in table:
+            raise ValueError(f"unknown rule {choice!r}; choose from {', '.join(table)}, or pass a function")
+        return choice if callable(choice) else table[choice]
+
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def step(self) -> bool:
         """One step of the optimiser, or a topology update in its place. Returns whether the topology changed."""
+        if self._stepped:
+            raise RuntimeError("optimizer.step() was called: the engine's step() comes in its place, and calls it")
         self.steps += 1
         due = self.unit == "steps" and self._is_due(self.steps)
         changed = due and self.update() > 0
@@ -216,8 +225,12 @@ class DynamicSparsity:
             self.optimizer.step()
         for layer in self.layers.values():  # what a stale momentum did to inactive weights
             layer.clear_inactive()
+        self._stepped = False
         self._watch()
         return changed
+
+    def _notice_step(self, *_) -> None:
+        self._stepped = True
 
     def end_epoch(self) -> bool:
         """Count one epoch; update the topology if it is time. Returns whether it changed."""

@@ -15,20 +15,21 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from . import plots
+from .algorithms import RigL, Static
 from .benchmark import race, rivals
 from .data import Dataset, load_mnist
 from .experiments import EXPERIMENTS, load_masks
 from .figures import LAYERS, bytes_by_sparsity
-from .measures import exploration_rate, overlap
+from .measures import exploration, overlap
 from .models import LeNet300100, SlideCNN
 from .notebook import png
 from .recipes import build, find_recipe
 from .sparsify import sparsify
-from .topology import DynamicSparsity
+from .topology import SCHEDULES
 from .training import History, fit
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
-INTERVALS = (2, 5, 10, 20, 50, 100)  # steps
+INTERVALS = (2, 5, 10, 20, 50)  # steps
 
 
 def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
@@ -48,7 +49,8 @@ def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
     show()  # an error at the first values is the cell's error
     for control in controls.values():
         control.observe(show_safely, names="value")
-    return ipw.VBox([ipw.HBox(list(controls.values())), picture])
+    row = ipw.Box(list(controls.values()), layout=ipw.Layout(flex_flow="row wrap"))
+    return ipw.VBox([row, picture])
 
 
 def _as_html(figure: Figure) -> str:
@@ -125,6 +127,7 @@ def signal_explorer() -> ipw.VBox:
 
 LIVE_IMAGES, LIVE_EPOCHS = 2_000, 4
 LIVE_SEEDS = (42, 43, 44)
+RULES = {"random": "grown at random", "gradient": "grown by gradient"}
 
 
 @cache
@@ -132,40 +135,45 @@ def _some_mnist() -> Dataset:
     return load_mnist().at_most(LIVE_IMAGES, 1_000)
 
 
-@lru_cache(maxsize=128)
-def train_live(sparsity: float, update_interval: int | None, seed: int) -> History:
-    """LeNet-300-100 on 2,000 images for 4 epochs; a topology update every so many steps (None: a static mask)."""
-    model = build(find_recipe("slides"), LeNet300100, sparsity, seed)
+@lru_cache(maxsize=256)
+def train_live(sparsity: float, update_interval: int | None, seed: int, grow: str = "gradient",
+               schedule: str = "cosine") -> History:  # fmt: skip
+    """LeNet-300-100 (ERK) on 2,000 images for 4 epochs; an update every so many steps (None: a static mask)."""
+    model = build(find_recipe("static"), LeNet300100, sparsity, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    interval = {"update_interval": update_interval} if update_interval else {"drop_fraction": 0.0}
-    topology = DynamicSparsity(model, optimizer, unit="steps", seed=seed, **interval)
+    if update_interval:
+        topology = RigL(model, optimizer, update_interval=update_interval, grow=grow, schedule=schedule, seed=seed)
+    else:
+        topology = Static(model, optimizer)
     return fit(model, _some_mnist(), optimizer, epochs=LIVE_EPOCHS, topology=topology, seed=seed, progress=False)
 
 
-def draw_dst(sparsity: float, update_interval: int) -> Figure:
+def draw_dst(sparsity: float, update_interval: int, grow: str = "gradient", schedule: str = "cosine") -> Figure:
     """Train live from three seeds, with topology updates and without; show accuracy, and how the topology moved."""
-    moving = [train_live(sparsity, update_interval, seed) for seed in LIVE_SEEDS]
+    moving = [train_live(sparsity, update_interval, seed, grow, schedule) for seed in LIVE_SEEDS]
     static = [train_live(sparsity, None, seed) for seed in LIVE_SEEDS]
     snapshots = moving[0].snapshots  # how far it moves hardly depends on the seed
     masks = [snapshot.masks for snapshot in snapshots]
     return plots.topology_in_motion(
         {
-            "slides": [history.curve("test_accuracy") for history in moving],
-            "slides-static": [history.curve("test_accuracy") for history in static],
+            RULES[grow]: [history.curve("test_accuracy") for history in moving],
+            "static": [history.curve("test_accuracy") for history in static],
         },
         steps=[snapshot.step for snapshot in snapshots],
-        explored=[exploration_rate(masks[: i + 1]) for i in range(len(masks))],
+        explored=list(exploration(masks)),
         kept=[overlap(masks[0], later) for later in masks],
         title=f"LeNet-300-100, {100 * sparsity:g}% sparse",
     )
 
 
 def dst_explorer() -> ipw.VBox:
-    """Move the sparsity and the prune interval; networks are trained anew at each move, in seconds."""
+    """Move the sparsity, the prune interval, the growth rule and the schedule; each move trains anew, in seconds."""
     return explorer(
         draw_dst,
         sparsity=_slider(SPARSITIES, 0.95, "sparsity"),
-        update_interval=_slider(INTERVALS, 20, "prune interval (steps)"),
+        update_interval=_slider(INTERVALS, 10, "prune interval (steps)"),
+        grow=_slider(tuple(RULES), "gradient", "grow by"),
+        schedule=_slider(tuple(SCHEDULES), "cosine", "schedule"),
     )
 
 

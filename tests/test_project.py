@@ -5,12 +5,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import make_dataset
 from packaging.requirements import Requirement
+
+from dst_tutorial.models import LeNet300100
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -54,10 +57,35 @@ def test_the_engine_imports_no_layer():
     assert not reached & {"masked", "sparse", "sparsify", "models"}
 
 
+def test_a_growth_rule_added_by_the_documentations_example_trains():
+    """CONTRIBUTING's block as it stands there, in under 15 lines; then a recipe's run by its name."""
+    from dst_tutorial import algorithms, topology
+    from dst_tutorial.recipes import RECIPES, train
+
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    block = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    assert len(block.strip().splitlines()) < 15
+    tables = topology.GROW, algorithms.ALGORITHMS
+    before = [dict(table) for table in tables]
+    try:
+        exec(block, {})
+        (_,), (name,) = (table.keys() - old.keys() for table, old in zip(tables, before, strict=True))
+        recipe = replace(RECIPES["erk-rigl"], algorithm=name, topology={"update_interval": 2})
+        run = train(recipe, make_dataset(), network=LeNet300100, epochs=50, progress=False)
+    finally:
+        for table, old in zip(tables, before, strict=True):
+            table.clear()
+            table.update(old)
+    assert len(run.history.snapshots) > 5
+    assert run.history.epochs[-1].test_accuracy > 80
+    assert len({sum(m.active for m in s.masks.values()) for s in run.history.snapshots}) == 1
+
+
 def test_conda_and_pip_ask_for_the_same():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert conda["channels"] == ["conda-forge"]
-    listed = {re.split(r"[=>]", spec)[0]: spec for spec in conda["dependencies"]}
+    *specs, from_pypi = conda["dependencies"]
+    listed = {re.split(r"[=>]", spec)[0]: spec for spec in specs + from_pypi["pip"]}
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
     for requirement in map(Requirement, project["dependencies"] + extras["notebooks"] + extras["bench"]):

@@ -381,6 +381,15 @@ def test_a_growth_rule_that_errs_costs_no_connection(rule, complaint):
     assert torch.equal(model.fc1.mask, mask)
 
 
+def test_a_rule_in_a_class_is_no_method():
+    class Own(RigL):
+        grow = by_gradient
+        drop = staticmethod(by_sign)
+
+    engine = Own(sparsify(mlp(4, 4), 0.5), None)
+    assert (engine._grow, engine._drop) == (by_gradient, by_sign)
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +405,16 @@ def test_an_update_comes_in_the_place_of_the_optimisers_step():
     stayed = mask & model.fc1.mask & (model.fc1.weight == weight)
     assert torch.equal(model.fc1.bias, bias)
     assert stayed.sum() >= 8  # half of 15, but for those that came right back
+
+
+def test_an_optimiser_that_steps_twice_is_noticed():
+    model = sparsify(mlp(6, 5), 0.5, seed=0)
+    engine = engine_for(model, update_interval=5)
+    model(torch.ones(2, 6)).sum().backward()
+    engine.step()
+    engine.optimizer.step()
+    with pytest.raises(RuntimeError, match=r"the engine's step\(\) comes in its place"):
+        engine.step()
 
 
 @given(now=st.integers(0, 7035), alpha=st.sampled_from([0.1, 0.3, 0.5]))

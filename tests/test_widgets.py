@@ -12,6 +12,7 @@ from dst_tutorial import plots, widgets
 from dst_tutorial.experiments import load_masks
 from dst_tutorial.figures import LAYERS
 from dst_tutorial.notebook import by_mode, mode, png
+from dst_tutorial.topology import SCHEDULES
 from dst_tutorial.widgets import INTERVALS, SPARSITIES, draw_dst, draw_signals, explorer, train_live
 
 
@@ -35,14 +36,16 @@ def test_signals_at_every_sparsity(sparsity):
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_dst_at_every_point(sparsity):
+@pytest.mark.parametrize("grow", widgets.RULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_dst_at_every_point(sparsity, grow, schedule):
     explored = []
     for interval in INTERVALS:
-        figure = draw_dst(sparsity, interval)
+        figure = draw_dst(sparsity, interval, grow, schedule)
         accuracy, static = (line.get_ydata() for line in figure.axes[0].lines)
         assert len(accuracy) == len(static) == widgets.LIVE_EPOCHS
         r_s, kept = (line.get_ydata() for line in figure.axes[1].lines)
-        assert len(r_s) == 1 + 4 * 5 // interval
+        assert len(r_s) == 1 + 14 // interval  # 4 epochs of 5 steps, 75% of them
         assert r_s[0] == pytest.approx(100 * (1 - sparsity), rel=0.02)
         assert kept[0] == 100
         explored.append(r_s[-1])

@@ -7,23 +7,30 @@ from .look import LOOKS, NAMES, PALETTES, SLIDE, style
 from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
 from .timing import readings, timings
-from .training import accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
+from .topologies import ages, drop_schedules, exploration_and_survival, inputs_read, neurons_lost
+from .training import accuracies, accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
 
 __all__ = [
     "LOOKS",
     "NAMES",
     "PALETTES",
     "SLIDE",
+    "accuracies",
     "accuracy_by_sparsity",
+    "ages",
     "bytes_by_sparsity",
     "bytes_held",
     "dense_and_sparse",
+    "drop_schedules",
+    "exploration_and_survival",
     "explored_over_time",
+    "inputs_read",
     "layer_budgets",
     "mask_changes",
     "mask_close_up",
     "mask_evolution",
     "mask_product",
+    "neurons_lost",
     "readings",
     "signal_strength",
     "storage_formats",

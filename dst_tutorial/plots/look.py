@@ -24,12 +24,26 @@ LOOKS = {
     "slides": (BLUE, "s", "-"),
     "slides-static": (ORANGE, "^", "--"),
     "slides-fan-in": (GREEN, "v", "-."),
+    "grown by gradient": (VERMILLION, "P", "-"),
+    "grown at random": (SKY, "X", "-."),
+    "erk-rigl": (VERMILLION, "P", "-"),
+    "set": (SKY, "X", "-."),
+    "static": (PURPLE, "<", "--"),
+    "gmp": (GREEN, ">", ":"),
+    "small-dense": (GREY, "D", "-."),
+    "dense-cosine": (BLACK, "*", "--"),
 }
 NAMES = {
     "dense": "dense",
     "slides": "Dense+Mask, DST",
     "slides-static": "Dense+Mask, static",
     "slides-fan-in": "Dense+Mask, DST, fan-in init",
+    "erk-rigl": "RigL",
+    "set": "SET",
+    "static": "static mask",
+    "gmp": "gradual pruning",
+    "small-dense": "small dense",
+    "dense-cosine": "dense, cosine learning rate",
 }
 
 STYLE = {

@@ -42,18 +42,51 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
 
 
 @styled
-def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float]], title: str = "") -> Figure:
-    """Test accuracy (percent) along the sparsity: `curves[name][sparsity]`."""
+def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float | Sequence[float]]], title: str = "",
+                         lowest: float | None = 0) -> Figure:  # fmt: skip
+    """Test accuracy (percent) along the sparsity: `curves[name][sparsity]`, a number or one a seed (mean and range).
+
+    A curve of a single sparsity, such as that of a dense network, is drawn across.
+    """
+    means = {name: {s: float(np.mean(a)) for s, a in curve.items()} for name, curve in curves.items()}
     told = "; ".join(
-        f"{name}: {', '.join(f'{100 * s:g}% {a:.1f}' for s, a in c.items())}" for name, c in curves.items()
+        f"{NAMES.get(name, name)}: {', '.join(f'{100 * s:g}% {a:.1f}' for s, a in c.items())}"
+        for name, c in means.items()
     )
     figure = new_figure(8, 3.8, f"Test accuracy in percent, by sparsity. {told}.")
     axes = figure.subplots()
-    looks = zip(curves.items(), (BLUE, VERMILLION, GREEN), "osv", ("-", "--", "-."), strict=False)
-    for (name, curve), colour, marker, line in looks:
-        axes.plot([100 * s for s in curve], list(curve.values()), line, marker=marker, color=colour, label=name)
-    axes.set(xlabel="weights set to zero (%)", ylabel="test accuracy (%)", title=title, ylim=(0, 102))
+    others = iter(((BLUE, "o", "-"), (VERMILLION, "s", "--"), (GREEN, "v", "-.")))
+    for name, curve in curves.items():
+        colour, marker, line = LOOKS[name] if name in LOOKS else next(others)
+        label, sparsities = NAMES.get(name, name), [100 * s for s in curve]
+        if len(curve) == 1:
+            axes.axhline(*means[name].values(), color=colour, linestyle=line, label=label)
+            continue
+        axes.plot(sparsities, list(means[name].values()), line, marker=marker, color=colour, label=label)
+        ranges = [(np.min(a), np.max(a)) for a in curve.values()]
+        axes.fill_between(sparsities, *zip(*ranges, strict=True), color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="sparsity (%)", ylabel="test accuracy (%)", title=title)
+    if lowest is not None:
+        axes.set_ylim(lowest, 102)
     axes.legend(loc="lower left")
+    return figure
+
+
+@styled
+def accuracies(seeds: Mapping[str, Sequence[float]], title: str = "") -> Figure:
+    """Final test accuracy (percent), a dot a seed and a bar at the mean: `seeds[recipe]`."""
+    told = "; ".join(f"{NAMES.get(n, n)} {np.mean(a):.2f}%, {min(a):.2f} to {max(a):.2f}" for n, a in seeds.items())
+    figure = new_figure(8, 0.9 + 0.45 * len(seeds), f"Final test accuracy: mean, lowest and highest seed. {told}.")
+    axes = figure.subplots()
+    for row, (name, values) in enumerate(seeds.items()):
+        colour, marker, _ = LOOKS.get(name, (GREY, "d", "-"))
+        axes.plot(values, [row] * len(values), marker, color=colour, markersize=7, alpha=0.75)
+        axes.plot([np.mean(values)] * 2, [row - 0.35, row + 0.35], color=colour, linewidth=2)
+        axes.annotate(f"{np.mean(values):.2f}", (np.mean(values), row + 0.36), ha="center", va="top", fontsize=9,
+                      textcoords="offset points", xytext=(0, -1))  # fmt: skip
+    axes.set(yticks=range(len(seeds)), yticklabels=[NAMES.get(n, n) for n in seeds], xlabel="test accuracy (%)",
+             title=title, ylim=(len(seeds) - 0.3, -0.6))  # fmt: skip
+    axes.grid(axis="y", visible=False)
     return figure
 
 

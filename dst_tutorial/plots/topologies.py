@@ -1,0 +1,121 @@
+"""How topologies move, and what becomes of the neurons."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .look import BLUE, GREEN, GREY, LOOKS, NAMES, ORANGE, PURPLE, VERMILLION, new_figure, styled
+
+
+@styled
+def drop_schedules(fractions: Mapping[str, Sequence[float]], stop: float, title: str = "") -> Figure:
+    """The drop fraction over the training: `fractions[schedule]`, evenly spaced up to `stop`, a share of it."""
+    told = ", ".join(f"{name} from {100 * f[0]:.0f}% to {100 * f[-1]:.0f}%" for name, f in fractions.items())
+    figure = new_figure(8, 3.2, f"Share of active connections dropped at an update, over the training: {told}.")
+    axes = figure.subplots()
+    for (name, values), colour, line in zip(fractions.items(), (BLUE, VERMILLION, GREEN), ("-", "--", "-."),
+                                            strict=False):  # fmt: skip
+        times = 100 * stop * np.linspace(0, 1, len(values))
+        axes.plot(times, 100 * np.array(values), line, color=colour, label=name)
+    axes.axvline(100 * stop, color=GREY, linestyle=":")
+    axes.annotate("no update from here on", (100 * stop, 0), textcoords="offset points", xytext=(4, 4), fontsize=9)
+    axes.set(xlabel="training done (%)", ylabel="dropped (%)", title=title, xlim=(0, 102), ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+@styled
+def exploration_and_survival(steps: Mapping[str, Sequence[int]], explored: Mapping[str, Sequence[float]],
+                             survived: Mapping[str, Sequence[float]], title: str = "") -> Figure:  # fmt: skip
+    """Two panels by step, a curve a recipe: R_s so far, and the share of the first connections active ever since."""
+    told = "; ".join(
+        f"{NAMES.get(n, n)} has explored {100 * e[-1]:.1f}% and kept {100 * survived[n][-1]:.0f}% of its first "
+        "connections"
+        for n, e in explored.items()
+    )
+    figure = new_figure(10, 3.4, f"Exploration and survival over the training. At the end {told}.")
+    for axes, series, label in zip(figure.subplots(1, 2), (explored, survived),
+                                   ("ever active (% of all positions)", "first connections never dropped (%)"),
+                                   strict=True):  # fmt: skip
+        for name, values in series.items():
+            colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
+            axes.step(steps[name], [100 * v for v in values], line, where="post", color=colour,
+                      label=NAMES.get(name, name))  # fmt: skip
+        axes.set(xlabel="step", ylabel=label, ylim=(0, None), title=title)
+    axes.legend()
+    return figure
+
+
+@styled
+def ages(counts: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """How many updates ago the active connections were grown: `counts[recipe]`, an age each, all layers together."""
+    oldest = {name: int(age.max()) for name, age in counts.items()}
+    told = "; ".join(
+        f"{NAMES.get(n, n)}: {100 * np.mean(age == oldest[n]):.0f}% are there from the start, "
+        f"{100 * np.mean(age <= oldest[n] / 10):.0f}% came in the last tenth of the updates"
+        for n, age in counts.items()
+    )
+    figure = new_figure(9, 3.2, f"The age of the connections at the end. {told}.")
+    axes = figure.subplots()
+    for name, age in counts.items():
+        colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
+        shares = 100 * np.bincount(age, minlength=oldest[name] + 1).cumsum() / len(age)
+        times = 100 * np.arange(oldest[name] + 1) / max(oldest[name], 1)
+        shares[-1] = shares[-2] if len(shares) > 1 else 0  # the rest is as old as the training: not a jump, a margin
+        axes.step(times, shares, line, where="post", color=colour, label=NAMES.get(name, name))
+    axes.set(xlabel="age (% of all updates)", title=title, ylim=(0, 100))
+    axes.set_ylabel("connections\nat most so old (%)")
+    axes.annotate("the rest: there from the start", (50, 97), ha="center", va="top", fontsize=9)
+    axes.legend()
+    return figure
+
+
+@styled
+def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """Connections out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale."""
+    middle = {
+        name: picture[len(picture) // 4 : -(len(picture) // 4), picture.shape[1] // 4 : -(picture.shape[1] // 4)].mean()
+        for name, picture in degrees.items()
+    }
+    told = "; ".join(
+        f"{name}: {middle[name]:.1f} a pixel in the middle half, {picture.mean():.1f} on average"
+        for name, picture in degrees.items()
+    )
+    figure = new_figure(2.9 * len(degrees) + 0.9, 3.3, f"How many connections leave each input pixel. {told}.")
+    highest = max(picture.max() for picture in degrees.values())
+    panels = figure.subplots(1, len(degrees), squeeze=False)[0]
+    for axes, (name, picture) in zip(panels, degrees.items(), strict=True):
+        image = axes.imshow(picture, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest")
+        axes.set(title=name, xticks=[], yticks=[])
+        axes.grid(False)
+    figure.colorbar(image, ax=list(panels), label="connections", shrink=0.8)
+    figure.suptitle(title)
+    return figure
+
+
+@styled
+def neurons_lost(shares: Mapping[str, Mapping[float, tuple[float, float]]], title: str = "") -> Figure:
+    """Units that no input reaches, or that no output hears: `shares[name][sparsity]` = (unreachable, unread).
+
+    Fractions of all hidden units; one group of bars a sparsity, one bar a name.
+    """
+    told = "; ".join(
+        f"{name}: {', '.join(f'{100 * (a + b):.1f}% at {100 * s:g}%' for s, (a, b) in by.items())}"
+        for name, by in shares.items()
+    )
+    figure = new_figure(9, 3.4, f"Hidden units without a path from the inputs, or to the outputs. {told}.")
+    axes = figure.subplots()
+    sparsities = list(next(iter(shares.values())))
+    width = 0.8 / len(shares)
+    looks = zip(shares.items(), (ORANGE, PURPLE, BLUE), ("", "//", "xx"), strict=False)
+    for i, ((name, by), colour, hatch) in enumerate(looks):
+        places = np.arange(len(sparsities)) + (i - (len(shares) - 1) / 2) * width
+        unreachable, unread = (100 * np.array([by[s][k] for s in sparsities]) for k in (0, 1))
+        axes.bar(places, unreachable, width, color=colour, hatch=hatch, edgecolor="white", label=f"{name}: unreachable")
+        axes.bar(places, unread, width, bottom=unreachable, color=colour, hatch=hatch, edgecolor="white", alpha=0.45,
+                 label=f"{name}: unread")  # fmt: skip
+    axes.set(xticks=range(len(sparsities)), xticklabels=[f"{100 * s:g}%" for s in sparsities], xlabel="sparsity",
+             ylabel="hidden units (%)", title=title)  # fmt: skip
+    axes.legend(ncols=2)
+    return figure
