@@ -45,8 +45,10 @@ figures: setup ## draw the slides' figures and tables, and write the claims ledg
 	$(BIN)/python -m dst_tutorial claims
 	$(BIN)/python notebooks/build.py
 
-results: setup ## do the recorded runs that are missing (about an hour and a half on two cores for all)
+results: setup ## do the recorded runs that are missing (about four hours on two cores for all)
 	$(BIN)/python -m dst_tutorial sweep slides --workers 2
+	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
+	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
 
 requirements: .venv/.installed ## compile requirements.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

@@ -147,7 +147,6 @@ def sweep(
     from . import experiments
 
     experiment = _choice(name, experiments.EXPERIMENTS, "experiment")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, so that no worker is left behind
     file = experiments.run(experiment, workers=workers, executor=executor, address=address)
     runs = len(experiments.load_results(name)["runs"])
     _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
@@ -220,6 +219,7 @@ def _without_nan(node):
 def main() -> None:
     """The command line; a mistake of the user's ends in one line that says what to do, and exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, so that no worker is left behind
     try:
         app(prog_name="python -m dst_tutorial")
     except (ValueError, DataError, OSError) as error:

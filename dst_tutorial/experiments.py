@@ -85,7 +85,7 @@ EXPERIMENTS = {
         Experiment(
             "algorithms",
             "SET and RigL as their papers have them, on the slides' network and budget, and their controls",
-            recipes=("erk-rigl", "static", "small-dense", "set", "dense-cosine", "gmp"),
+            recipes=("erk-rigl", "static", "small-dense", "set", "dense-cosine"),
             seeds=(42, 43, 44),
             epochs=10,
         ),

@@ -26,6 +26,7 @@ def run(*arguments, **environment):
 def invoke(monkeypatch):
     """The command line in this process, on a made-up data set."""
     monkeypatch.setattr(cli, "load_mnist", lambda folder=None: make_dataset())
+    monkeypatch.setitem(cli.DATASETS, "mnist", make_dataset)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
 
 
@@ -49,6 +50,9 @@ def test_train_prints_one_json_document_on_standard_output():
         (["--recipe", "nope"], "unknown recipe 'nope'; choose from dense, slides"),
         (["--recipe", "slides", "--sparsity", "1"], "sparsity is the fraction of zeros and must be in [0, 1)"),
         (["--recipe", "dense", "--train-size", "70000"], "train_size must be from 1 to"),
+        (["--recipe", "dense", "--data-set", "cifar"], "unknown data set 'cifar'; choose from mnist, mnist1d"),
+        (["--recipe", "dense", "--network", "VGG"], "unknown network 'VGG'; choose from SlideCNN, LeNet300100, MLP1D"),
+        (["--recipe", "dense", "--network", "MLP1D"], "MLP1D does not read mnist"),
         (["--recipe", "dense", "--train-size", "64", "--checkpoint", "."], "must be a file"),
     ],
 )
@@ -76,7 +80,16 @@ def test_every_command_has_help_and_json(invoke, command):
 
 def test_train_as_a_table(invoke):
     done = invoke("train", "--recipe", "dense", "--epochs", "2", "--train-size", "64")
-    assert "dense (dense) on mnist: 64 training and 64 test images: 1,343,456 of 1,343,456" in done.output
+    assert "dense (dense, SlideCNN) on mnist: 64 training and 64 test images: 1,343,456 of 1,343,456" in done.output
+    assert "100% of the dense multiplications" in done.output
+
+
+def test_train_another_network_on_another_data_set(invoke):
+    options = ("--recipe", "erk-rigl", "--epochs", "3", "--data-set", "mnist1d", "--sparsity", "0.9", "--json")
+    summary = json.loads(invoke("train", *options).stdout)
+    assert (summary["network"], summary["data_set"], summary["train_size"]) == ("MLP1D", "mnist1d", 4000)
+    assert (summary["active_weights"], summary["total_weights"]) == (28_774, 287_744)
+    assert summary["macs"] / summary["dense_macs"] == pytest.approx(0.1, abs=1e-4)
 
 
 def test_data(invoke):
@@ -108,9 +121,13 @@ def test_bench(invoke, tmp_path, monkeypatch):
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiments, "run", lambda experiment, workers: tmp_path / f"{experiment.name}-{workers}")
-    assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("slides-2")
-    with pytest.raises(ValueError, match="unknown experiment 'nope'; choose from slides"):
+    monkeypatch.setattr(
+        experiments, "run", lambda experiment, **options: tmp_path / "-".join(map(str, options.values()))
+    )
+    assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("2-local-None")
+    options = ("--executor", "dask", "--address", "tcp:")
+    assert json.loads(invoke("sweep", "slides", *options, "--json").stdout)["file"].endswith("1-dask-tcp:")
+    with pytest.raises(ValueError, match="unknown experiment 'nope'; choose from slides, algorithms, mnist1d"):
         invoke("sweep", "nope")
 
 

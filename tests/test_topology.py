@@ -142,21 +142,6 @@ def test_the_optimisers_state_follows_its_connection(reset, name):
             assert torch.equal(now, state[name])
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_inactive_weights_stay_exact_zeros_whatever_the_optimiser_does(name):
-    torch.manual_seed(0)
-    model = sparsify(mlp(12, 9, 4), 0.6, seed=0)
-    optimizer = OPTIMISERS[name][0](model.parameters())
-    engine = RigL(model, optimizer, update_interval=3, duration=30, reset_moments=False)
-    for _ in range(12):
-        optimizer.zero_grad()
-        model(torch.randn(20, 12)).square().sum().backward()
-        engine.step()
-        for layer in engine.layers.values():
-            assert (layer.weight[~layer.mask] == 0).all()
-    assert engine.updates == 4
-
-
 @pytest.mark.parametrize(
     ("interval", "stop", "expected"), [(1, None, 7), (2, None, 3), (3, None, 2), (2, 0.5, 1), (1, 1.0, 6), (9, None, 0)]
 )
