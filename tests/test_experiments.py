@@ -231,11 +231,37 @@ def test_a_missing_result_file_says_how_to_make_it(tmp_path):
 # --- what is recorded -------------------------------------------------------------------------------------------------
 
 
-def test_the_recorded_slide_experiment_is_complete_and_within_its_bounds():
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_what_is_recorded_is_complete_and_of_the_recipes_that_are_here(name):
+    """Every run of the experiment, of all its data, under the very options that the recipes have now; no other."""
+    recorded = load_results(name)["runs"]
+    assert [experiments._key(r["config"]) for r in recorded] == [
+        experiments._key(config) for config in EXPERIMENTS[name].configs()
+    ]
+    for r in recorded:
+        size = 60_000 if EXPERIMENTS[name].data_set == "mnist" else 4_000
+        assert (r["summary"]["data_set"], r["summary"]["train_size"]) == (EXPERIMENTS[name].data_set, size)
+        assert len(r["epochs"]) == EXPERIMENTS[name].epochs
+        assert r["provenance"]["threads"] == 1
+
+
+def test_erk_rigl_is_within_its_bounds_and_its_controls_have_the_same_seeds():
+    """The acceptance: at 95%, ten epochs, at least three seeds, 98.9% or more; static and small-dense beside it."""
+    runs = load_results("algorithms")["runs"]
+    by_recipe = {name: [r for r in runs if r["config"]["recipe"]["name"] == name] for name in RECIPES}
+    seeds = [r["config"]["seed"] for r in by_recipe["erk-rigl"]]
+    assert len(seeds) >= 3
+    assert {r["config"]["sparsity"] for r in by_recipe["erk-rigl"]} == {0.95}
+    assert sum(r["summary"]["test_accuracy"] for r in by_recipe["erk-rigl"]) / len(seeds) >= 98.9
+    for control in ("static", "small-dense"):
+        assert [r["config"]["seed"] for r in by_recipe[control]] == seeds
+    for name in ("erk-rigl", "static", "set"):
+        assert {e["active_weights"] for r in by_recipe[name] for e in r["epochs"]} == {67_173}
+
+
+def test_the_recorded_slide_experiment_is_within_its_bounds():
     """The acceptance of the slide protocol, on the recorded runs: full MNIST, at least three seeds, ten epochs."""
     recorded = load_results("slides")
-    expected = {experiments._key(config) for config in EXPERIMENTS["slides"].configs()}
-    assert {experiments._key(r["config"]) for r in recorded["runs"]} == expected
     accuracy = {}
     for r in recorded["runs"]:
         assert (r["summary"]["data_set"], r["summary"]["train_size"]) == ("mnist", 60_000)

@@ -142,3 +142,47 @@ def test_ten_calls_give_the_slides_mean_and_deviation(mean_deviation):
 def test_changes():
     before, after = (Mask.of(np.array(m, dtype=bool)) for m in ([[0, 1, 1, 0]], [[0, 1, 0, 1]]))
     assert [CHANGES[c] for c in changes(before, after)[0]] == ["inactive", "active", "dropped", "grown"]
+
+
+def test_the_algorithms_table_shows_what_each_accuracy_costs():
+    results = load_results("algorithms")
+    rows = {row[""]: row for row in figures.algorithm_rows(results)}
+    assert (rows["RigL"]["weights + biases"], rows["RigL"]["multiplications"]) == ("67,173 + 2,186", "12.9%")
+    assert (rows["small dense"]["sparsity"], rows["small dense"]["multiplications"]) == ("dense", "45.8%")
+    rigl = [r["summary"]["test_accuracy"] for r in results["runs"] if r["config"]["recipe"]["name"] == "erk-rigl"]
+    assert rows["RigL"]["test accuracy"] == f"{np.mean(rigl):.2f} ± {np.std(rigl, ddof=1):.2f}%"
+    assert rows["static mask"]["explored"] == "5.0%"
+
+
+def test_small_dense_networks_have_a_row_a_sparsity():
+    rows = figures.algorithm_rows(load_results("mnist1d"))
+    assert [row[""] for row in rows].count("small dense") == [row[""] for row in rows].count("RigL") == 3
+    assert [row[""] for row in rows].count("dense, cosine learning rate") == 1
+
+
+# --- topologies -------------------------------------------------------------------------------------------------------
+
+
+def test_ages_leave_a_margin_for_what_was_there_from_the_start():
+    figure = plots.ages({"set": np.array([0, 0, 1, 4, 4, 4, 4, 4]), "static": np.zeros(3, dtype=int)})
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [25, 37.5, 37.5, 37.5, 37.5]
+    assert "SET: 62% are there from the start" in figure.get_label()
+
+
+def test_inputs_read_are_on_one_scale():
+    figure = plots.inputs_read({"a": np.eye(8), "b": 5 * np.ones((8, 8))})
+    assert [axes.images[0].get_clim() for axes in figure.axes[:2]] == [(0, 5), (0, 5)]
+    assert "b: 5.0 a pixel in the middle half" in figure.get_label()
+
+
+def test_neurons_lost_stack_up():
+    figure = plots.neurons_lost({"start": {0.9: (0.1, 0.2), 0.99: (0.3, 0.4)}, "RigL": {0.9: (0, 0), 0.99: (0.5, 0)}})
+    tops = sorted(bar.get_y() + bar.get_height() for bar in figure.axes[0].patches)
+    assert tops == pytest.approx([0, 0, 10, 30, 30, 50, 50, 70])
+    assert "start: 30.0% at 90%, 70.0% at 99%" in figure.get_label()
+
+
+def test_drop_schedules_end_where_updates_do():
+    figure = plots.drop_schedules({"cosine": [0.3, 0.15, 0.0]}, stop=0.75)
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [0, 37.5, 75]
+    assert "cosine from 30% to 0%" in figure.get_label()
