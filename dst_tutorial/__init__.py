@@ -15,8 +15,8 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     kernels, initialisation                  what truly sparse layers call; what active weights start from
     allocation                               how a budget of active weights is divided among the layers
-    positions, randomness, slides            the ground floor: sets of positions, random streams, the slides' numbers,
-    checkpoint, paths, provenance            files, folders, where a number comes from
+    positions, randomness, slides, choices   the ground floor: sets of positions, random streams, the slides' numbers,
+    checkpoint, paths, provenance            choosing by name; files, folders, where a number comes from
 
 The names imported below are stable; everything else may move.
 """

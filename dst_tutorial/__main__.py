@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from .choices import choose
 from .data import DATASETS, DataError, load_mnist
 from .paths import data_folder, figures_folder
 
@@ -77,8 +78,8 @@ def train(
 
     found = find_recipe(recipe)  # all before the data are fetched
     check_sparsity(sparsity)
-    load = _choice(data_set, DATASETS, "data set")
-    make = _choice(network or {"mnist": "SlideCNN", "mnist1d": "MLP1D"}[data_set], NETWORKS, "network")
+    load = choose(data_set, DATASETS, "data set")
+    make = choose(network or {"mnist": "SlideCNN", "mnist1d": "MLP1D"}[data_set], NETWORKS, "network")
     images = load().take(train_size)
     run = run_recipe(found, images, network=make, epochs=epochs, sparsity=sparsity, seed=seed, checkpoint=checkpoint)
     summary = run.summary()
@@ -146,7 +147,7 @@ def sweep(
     """Do an experiment's runs that are still missing, and write its result file."""
     from . import experiments
 
-    experiment = _choice(name, experiments.EXPERIMENTS, "experiment")
+    experiment = choose(name, experiments.EXPERIMENTS, "experiment")
     file = experiments.run(experiment, workers=workers, executor=executor, address=address)
     runs = len(experiments.load_results(name)["runs"])
     _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
@@ -195,12 +196,6 @@ def claims(
     if complaints:
         print(f"error: {len(complaints)} complaint(s); {file} is left as it was", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _choice(name: str, table: dict, what: str):
-    if name not in table:
-        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
-    return table[name]
 
 
 def _print_json(document: dict) -> None:

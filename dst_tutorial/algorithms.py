@@ -5,8 +5,10 @@ from fractions import Fraction
 import torch
 from torch import nn
 
-from .allocation import ALLOCATIONS
-from .topology import DynamicSparsity, Rewirable
+from .allocation import ALLOCATIONS, allocate
+from .choices import choose
+from .sparsify import check_sparsity
+from .topology import DynamicSparsity, Rewirable, rewirable_layers
 
 
 class SET(DynamicSparsity):
@@ -26,7 +28,8 @@ class RigL(DynamicSparsity):
     """The rigged lottery: every 100 steps, drop by magnitude, grow where the loss has the largest gradient.
 
     k = floor(f(t) * active) in each layer, f(t) = alpha / 2 (1 + cos(pi t / T_end)), alpha = 0.3, T_end = 75% of the
-    training; new weights and their optimiser state are zero. A connection that was just dropped may return.
+    training; new weights and their optimiser state are zero. A connection that was just dropped may return: as a new
+    one, from zero. (The authors' TensorFlow code lets it keep its value; their paper says that grown ones are zero.)
     Source: Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020, arXiv 1911.11134.
     """
 
@@ -37,12 +40,16 @@ class RigL(DynamicSparsity):
 
 
 class Static(DynamicSparsity):
-    """The control: nothing is ever dropped or grown. It trains dense networks, too."""
+    """The control: nothing is ever dropped or grown. It trains dense networks, too, and has no options."""
 
     drop_fraction = 0.0
 
+    @classmethod
+    def options(cls) -> dict:
+        return {}
+
     def _find_layers(self, model: nn.Module) -> dict[str, Rewirable]:
-        return {name: layer for name, layer in model.named_modules() if hasattr(layer, "rewire")}
+        return rewirable_layers(model)
 
 
 class GMP(DynamicSparsity):
@@ -52,18 +59,26 @@ class GMP(DynamicSparsity):
     It trains a dense network for a good part of the time: that is its price, and the reason why it is a control.
     Source: Zhu and Gupta, "To prune, or not to prune", arXiv 1710.01878.
 
-    sparsity, allocation  what it ends with: see `sparsify`, whose result at sparsity 0 it starts from
+    sparsity, allocation, densities  what it ends with: see `sparsify`, whose result at sparsity 0 it starts from
     """
 
     update_interval, unit, stop = 100, "steps", 0.75
     reset_moments, regrows = True, False
     sparsity: float = 0.95
     allocation: str = "erk"
+    densities: dict[str, float] | None = None
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, **options):
         super().__init__(model, optimizer, **options)
         shapes = {name: layer.weight_shape for name, layer in self.layers.items()}
-        self.kept = ALLOCATIONS[self.allocation](shapes, self.sparsity)
+        divide = choose(self.allocation, ALLOCATIONS, "allocation")
+        self.kept = allocate(shapes, check_sparsity(self.sparsity), divide, self.densities or {})
+
+    @classmethod
+    def options(cls) -> dict:
+        """Those that concern what only drops, by magnitude, as far as the cubic schedule says."""
+        own = ("update_interval", "unit", "stop", "reset_moments", "sparsity", "allocation", "densities")
+        return {name: getattr(cls, name) for name in own}
 
     @property
     def end(self) -> float:

@@ -6,6 +6,7 @@ Equal weights are not equal compute: a weight of a convolution is used at every 
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from numbers import Integral
 
 import torch
 
@@ -46,8 +47,8 @@ def budget(shapes: Shapes, sparsity: float) -> int:
     return round((1 - exact(sparsity)) * _total(shapes))
 
 
-def spread(budget: int, shapes: Shapes, weights: Mapping[str, int]) -> Counts:
-    """Exactly `budget` active weights, in proportion to `weights`, but no layer above its size.
+def spread(budget: int, shapes: Shapes, scores: Mapping[str, int]) -> Counts:
+    """Exactly `budget` active weights, in proportion to `scores`, but no layer above its size.
 
     A layer whose share would pass its size becomes dense, and the others share what is left, until none passes.
     Fractions are exact; what rounding down leaves over goes to the largest remainders, one weight a layer.
@@ -56,11 +57,11 @@ def spread(budget: int, shapes: Shapes, weights: Mapping[str, int]) -> Counts:
     free = list(shapes)
     while free:
         left = budget - sum(shares.values())
-        scale = Fraction(left, sum(weights[name] for name in free))
-        full = [name for name in free if scale * weights[name] >= shapes[name].numel()]
+        scale = Fraction(left, sum(scores[name] for name in free))
+        full = [name for name in free if scale * scores[name] >= shapes[name].numel()]
         shares |= {name: Fraction(shapes[name].numel()) for name in full}
         if not full:
-            shares |= {name: scale * weights[name] for name in free}
+            shares |= {name: scale * scores[name] for name in free}
             break
         free = [name for name in free if name not in full]
     counts = {name: int(shares[name]) for name in shapes}
@@ -74,14 +75,16 @@ def allocate(shapes: Shapes, sparsity: float, divide: Callable[[Shapes, float], 
              densities: Mapping[str, float]) -> Counts:  # fmt: skip
     """Active weights by layer: those with a density of their own, and the others as `divide` shares what is left.
 
-    In `densities` "first" and "last" stand for the first and the last layer. ValueError for an unknown layer, or
-    densities that leave too much or too little for the others.
+    In `densities` "first" and "last" stand for the first and the last layer, if no layer has that name. ValueError for
+    an unknown layer, densities that leave too much or too little for the others, or counts that no layer can have.
     """
-    if not densities:
-        return divide(shapes, sparsity)
     names = list(shapes)
-    aliases = {"first": names[0], "last": names[-1]}
+    if not densities:
+        return _checked(divide(shapes, sparsity), shapes)
+    aliases = {"first": names[0], "last": names[-1]} | {name: name for name in names}
     own = {aliases.get(name, name): density for name, density in densities.items()}
+    if len(own) < len(densities):
+        raise ValueError(f"densities name one layer twice: {', '.join(densities)}")
     if unknown := own.keys() - shapes.keys():
         raise ValueError(f"densities of unknown layers {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if bad := [density for density in own.values() if not 0 <= density <= 1]:
@@ -94,8 +97,23 @@ def allocate(shapes: Shapes, sparsity: float, divide: Callable[[Shapes, float], 
             f"a sparsity of {float(sparsity):g} allows {budget(shapes, sparsity):,} active weights; the given "
             f"densities hold {sum(fixed.values()):,}, and the other layers have room for {room:,}"
         )
-    counts = fixed | (divide(others, 1 - Fraction(left, room)) if others else {})
+    if divide is uniform:  # which rounds up in each layer, as the slides do; here the budget is exact
+        rest = spread(left, others, {name: shape.numel() for name, shape in others.items()})
+    else:
+        rest = divide(others, 1 - Fraction(left, room)) if others else {}
+    counts = fixed | _checked(rest, others)
     return {name: counts[name] for name in shapes}
+
+
+def _checked(counts: Counts, shapes: Shapes) -> Counts:
+    """An allocation may be a reader's own."""
+    wrong = [n for n, s in shapes.items() if not (isinstance(counts.get(n), Integral) and 0 <= counts[n] <= s.numel())]
+    if wrong:
+        raise ValueError(
+            f"the allocation must give {wrong[0]} a whole number of active weights from 0 to "
+            f"{shapes[wrong[0]].numel()}, got {counts.get(wrong[0])!r}"
+        )
+    return counts
 
 
 def _total(shapes: Shapes) -> int:

@@ -6,6 +6,7 @@ tensor of that key. A file appears whole or not at all.
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def save(path: Path | str, tree: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, torch.Tensor] = {}
     header = json.dumps(_take_tensors(tree, tensors))
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")  # nobody else's
     try:
         save_file(tensors, part, metadata={"format": _FORMAT, "tree": header})
         os.replace(part, path)

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +23,13 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from . import slides
-from .algorithms import ALGORITHMS
-from .data import DATASETS
+from .choices import choose
+from .data import DATASETS, Dataset
 from .measures import Mask, Masks, exploration_rate
 from .models import NETWORKS
 from .paths import data_folder, results_folder
 from .provenance import provenance
-from .recipes import Recipe, find_recipe, train
+from .recipes import Recipe, algorithm_of, find_recipe, train
 from .training import History, Snapshot
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Experiment:
     sparsities: tuple[float, ...] = (slides.SPARSITY,)
     network: str = "SlideCNN"  # of NETWORKS
     data_set: str = "mnist"  # of DATASETS
-    masks_of: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
+    keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
 
     def configs(self) -> list[dict]:
         """One config a run: everything that determines its result but the versions and the machine."""
@@ -67,8 +67,9 @@ class Experiment:
 
 def _options(recipe: Recipe) -> dict:
     """All that a recipe says, and what its algorithm does where it says nothing."""
-    defaults = ALGORITHMS[recipe.algorithm].options()
-    return {k: v for k, v in asdict(recipe).items() if k != "about"} | {"topology": defaults | recipe.topology}
+    options = algorithm_of(recipe).options() | recipe.topology
+    rules = {name: getattr(value, "__name__", value) for name, value in options.items()}  # JSON knows no function
+    return {k: v for k, v in asdict(recipe).items() if k != "about"} | {"topology": rules}
 
 
 EXPERIMENTS = {
@@ -80,7 +81,7 @@ EXPERIMENTS = {
             recipes=("dense", "slides", "slides-static", "slides-fan-in"),
             seeds=(42, 43, 44),
             epochs=10,
-            masks_of=("slides", 42),
+            keep_masks=("slides", 42),
         ),
         Experiment(
             "algorithms",
@@ -108,54 +109,58 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 
     executor   "local": `workers` processes on this machine (with 1, this very process); "dask": all workers of the
-               Dask cluster whose scheduler is at `address` ("tcp://host:8786"), which need this package, too
-    ValueError on the shipped sample: a recorded number stands for all of MNIST.
+               Dask cluster whose scheduler is at `address` ("tcp://host:8786"). They need this package in this version,
+               MNIST, and one thread each (`dask worker --nthreads 1`): torch's random state is a process's
+    ValueError for an unknown executor or an unfit cluster, and on the shipped sample: a recorded number stands for all
+    of MNIST.
     """
+    choose(executor, {"local": None, "dask": None}, "executor")
+    if (executor == "dask") != bool(address):
+        raise ValueError("the dask executor, and no other, needs the address of a scheduler (tcp://127.0.0.1:8786)")
     folder = folder or results_folder()
     file = folder / f"{experiment.name}.json"
-    data = DATASETS[experiment.data_set]()
-    if data.is_sample:
-        raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
+    data = _whole(experiment.data_set)
     configs = experiment.configs()
     masks_file = folder / f"{experiment.name}_masks.npz"
     kept = _kept(experiment, folder)
     todo = [
         config
         for config in configs
-        if _key(config) not in kept or (_is_chosen(config, experiment.masks_of) and not masks_file.exists())
+        if _key(config) not in kept or (_is_chosen(config, experiment.keep_masks) and not masks_file.exists())
     ]
     log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
     if not todo:
         return file
 
-    with _parallel(executor, workers, address) as parallel:
-        finished = parallel(delayed(_one_run)(config, _is_chosen(config, experiment.masks_of)) for config in todo)
+    with _parallel(workers, address) as (parallel, forget):
+        finished = parallel(
+            delayed(_one_run)(config, find_recipe(config["recipe"]["name"]), _is_chosen(config, experiment.keep_masks))
+            for config in todo
+        )
         for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
             if masks:
                 _write(masks_file, masks)
             kept = _kept(experiment, folder) | {_key(result["config"]): result}  # another sweep may have written
             about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
             _write(file, _one_run_a_line(about, [kept[_key(c)] for c in configs if _key(c) in kept]))
-            _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
+            forget(result["config"])  # not before the result is safe
     return file
 
 
 @contextmanager
-def _parallel(executor: str, workers: int, address: str | None) -> Iterator[Parallel]:
-    """joblib's Parallel on the executor, which yields results as they come."""
-    if executor == "local":
-        yield Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
-    elif executor != "dask":
-        raise ValueError(f"unknown executor {executor!r}; choose from local, dask")
-    elif not address:
-        raise ValueError("the dask executor needs the address of a running scheduler, such as tcp://127.0.0.1:8786")
-    else:
-        try:
-            from distributed import Client
-        except ModuleNotFoundError as error:
-            raise ValueError("the dask executor needs the package distributed: pip install distributed") from error
-        with Client(address), parallel_config(backend="dask"):
-            yield Parallel(return_as="generator_unordered", batch_size=1)
+def _parallel(workers: int, address: str | None) -> Iterator[tuple[Parallel, Callable[[dict], None]]]:
+    """joblib's Parallel, yielding results as they come, and what removes a run's checkpoint wherever it is."""
+    if not address:
+        yield Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs"), _forget
+        return
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise ValueError("the dask executor needs the package distributed: pip install distributed") from error
+    with Client(address) as client, parallel_config(backend="dask"):
+        if threads := {name: n for name, n in client.nthreads().items() if n != 1}:
+            raise ValueError(f"a run needs a process of its own: start the workers with --nthreads 1; now {threads}")
+        yield Parallel(return_as="generator_unordered", batch_size=1), lambda config: client.run(_forget, config)
 
 
 def _one_run_a_line(about: dict, runs: list[dict]) -> bytes:
@@ -169,8 +174,8 @@ def _kept(experiment: Experiment, folder: Path) -> dict[str, dict]:
     return {_key(result["config"]): result for result in load_results(experiment.name, folder)["runs"]}
 
 
-def _is_chosen(config: dict, masks_of: tuple[str, int] | None) -> bool:
-    return masks_of == (config["recipe"]["name"], config["seed"])
+def _is_chosen(config: dict, keep_masks: tuple[str, int] | None) -> bool:
+    return keep_masks == (config["recipe"]["name"], config["seed"])
 
 
 def load_results(name: str, folder: Path | None = None) -> dict:
@@ -229,7 +234,7 @@ def slides_benchmarks(batch: int = slides.SAMPLES, folder: Path | None = None) -
 
 
 def final_accuracies(results: dict) -> dict[str, list[float]]:
-    """Last-epoch test accuracy (percent): recipe -> one number a seed, in the order of the seeds."""
+    """Last-epoch test accuracy (percent) of an experiment at one sparsity: recipe -> a number a seed, in order."""
     accuracies: dict[str, list[float]] = {}
     for result in results["runs"]:
         accuracies.setdefault(result["summary"]["recipe"], []).append(result["summary"]["test_accuracy"])
@@ -263,15 +268,17 @@ def _masks_as_bytes(snapshots: list[Snapshot]) -> bytes:
     return buffer.getvalue()
 
 
-def _one_run(config: dict, with_masks: bool) -> tuple[dict, bytes | None]:
+def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, bytes | None]:
     """A run's result, ready for JSON, and its masks if they are asked for. Runs on any worker."""
+    if _options(recipe) != config["recipe"]:  # another version of an algorithm would be recorded under a wrong name
+        raise ValueError(f"this worker's {recipe.algorithm} is not the one asked for: install the same version there")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         done = train(
-            config["recipe"]["name"],
-            DATASETS[config["data_set"]](),
+            recipe,
+            _whole(config["data_set"]),
             network=NETWORKS[config["network"]],
             epochs=config["epochs"],
             sparsity=config["sparsity"],
@@ -293,6 +300,17 @@ def _one_run(config: dict, with_masks: bool) -> tuple[dict, bytes | None]:
         "provenance": source,
     }
     return result, _masks_as_bytes(snapshots) if with_masks else None
+
+
+def _whole(name: str) -> Dataset:
+    data = DATASETS[name]()
+    if data.is_sample:
+        raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
+    return data
+
+
+def _forget(config: dict) -> None:
+    _checkpoint(config).unlink(missing_ok=True)
 
 
 def _checkpoint(config: dict) -> Path:

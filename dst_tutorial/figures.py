@@ -179,7 +179,7 @@ def _benchmark_table(form: Callable[[list], str], comment: str) -> str:
 
 def dense_and_sparse() -> Figure:
     """Slide 2: what 95% less looks like."""
-    model = sparsify(mlp(10, 14, 14, 6), slides.SPARSITY, seed=1)
+    model = sparsify(mlp(10, 14, 14, 6), slides.SPARSITY, allocation="uniform", init="dense", seed=1)
     masks = [layer.mask.numpy() for layer in sparse_layers(model).values()]
     return plots.dense_and_sparse(masks, "The same neurons, with 5% of the connections")
 
@@ -224,7 +224,7 @@ def layers() -> Figure:
 def topology_update() -> Figure:
     """Slide 5: prune and regrow, on a layer small enough to see."""
     layer = sparsify(torch.nn.Linear(60, 8), 0.9, init="fan_in", seed=2)
-    active, dropped = layer.active_positions(), by_magnitude(layer, 12)
+    active, dropped = layer.active_positions(), by_magnitude(layer, 0.25)
     grown = at_random(layer, active, 12, stream(2, "topology"))
     masks = [layer.mask.clone() for _ in range(3)]
     for mask in masks[1:]:

@@ -34,6 +34,8 @@ class _Masked:
         # The product rule does the rest: d loss / d weight = d loss / d (weight * mask) * mask, zero where inactive.
         masked = self.weight * self.mask
         if self._watching and masked.requires_grad:
+            if self.weight.grad is None:  # after zero_grad: what was watched of a batch that was thrown away goes, too
+                self._gradient = None
             masked.register_hook(self._keep_gradient)  # before the product rule sets the inactive part to zero
         return masked
 
@@ -71,15 +73,11 @@ class _Masked:
     def watch(self, on: bool) -> None:
         self._watching, self._gradient = on, None
 
-    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
+    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
         if self._gradient is None:
-            raise RuntimeError(
-                "there is no gradient to grow by: it is watched in the backward pass before an update that is due"
-            )
-        first = 0
-        for block in self._gradient.flatten().split(_BLOCK):
-            yield first, block
-            first += len(block)
+            return None
+        blocks = self._gradient.flatten().split(_BLOCK)
+        return ((i * _BLOCK, block) for i, block in enumerate(blocks))
 
     @torch.no_grad()
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:

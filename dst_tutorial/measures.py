@@ -66,7 +66,7 @@ def masks_of(model: nn.Module) -> Masks:
 
 def overlap(before: Masks, after: Masks) -> float:
     """Share of the active connections of `before` that are active in `after` too (all layers together)."""
-    return _common(before, after) / sum(mask.active for mask in before.values())
+    return _common(before, after) / _active(before)
 
 
 def jaccard(one: Masks, other: Masks) -> float:
@@ -75,10 +75,18 @@ def jaccard(one: Masks, other: Masks) -> float:
     Two independent random masks of density d come to d / (2 - d): 2.6% at 95% sparsity.
     """
     common = _common(one, other)
-    return common / (sum(mask.active for masks in (one, other) for mask in masks.values()) - common)
+    return common / (_active(one) + _active(other) - common)
+
+
+def _active(masks: Masks) -> int:
+    if not (active := sum(mask.active for mask in masks.values())):
+        raise ValueError("these masks have no active connection: there is nothing to take a share of")
+    return active
 
 
 def _common(one: Masks, other: Masks) -> int:
+    if {name: mask.shape for name, mask in one.items()} != {name: mask.shape for name, mask in other.items()}:
+        raise ValueError("these are not masks of the same layers: their names or shapes differ")
     return sum(len(_both(mask.positions, other[name].positions)) for name, mask in one.items())
 
 
@@ -95,7 +103,10 @@ def exploration_rate(snapshots: Iterable[Masks]) -> float:
     With a snapshot at the start and after every topology update it is exact. Source: Liu et al., "Do We Actually Need
     Dense Over-Parameterization? In-Time Over-Parameterization in Sparse Training", arXiv 2102.02887.
     """
-    return list(exploration(snapshots))[-1]
+    rates = list(exploration(snapshots))
+    if not rates:
+        raise ValueError("there are no snapshots: a dense network has none")
+    return rates[-1]
 
 
 def exploration(snapshots: Iterable[Masks]) -> Iterable[float]:
@@ -115,7 +126,7 @@ def survival(snapshots: Iterable[Masks]) -> list[float]:
     first, left, shares = 0, {}, []
     for masks in snapshots:
         left = {name: _both(left.get(name, mask.positions), mask.positions) for name, mask in masks.items()}
-        first = first or sum(map(len, left.values()))
+        first = first or _active(masks)
         shares.append(sum(map(len, left.values())) / first)
     return shares
 
@@ -194,7 +205,7 @@ class Neurons:
 
     @property
     def dead(self) -> np.ndarray:
-        """Unreachable or unread: the network's function of its input would be the same without the unit's weights."""
+        """Unreachable or unread: nothing of the input goes through it to the outputs (at most its bias does)."""
         return self.unreachable | self.unread
 
 
@@ -202,7 +213,8 @@ def neurons(masks: Masks) -> dict[str, Neurons]:
     """Unreachable and unread units of a chain of layers: layer -> Neurons.
 
     `masks` in the order of the layers, each reading the one before it (a flattened convolution, too, whose channels
-    are then so many inputs each). ValueError where the sizes do not fit such a chain, as with groups or branches.
+    are then so many inputs each). ValueError where the sizes do not fit such a chain; a connection that skips a layer
+    of fitting size cannot be seen in the masks, and what goes along it does not count.
     """
     layers = list(masks.items())
     for (name, before), (later, after) in pairwise(layers):

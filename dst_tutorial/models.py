@@ -1,5 +1,6 @@
 """The dense networks of the tutorial, as plain `nn.Sequential`s whose layers have the slides' names."""
 
+import bisect
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
@@ -61,8 +62,8 @@ class LeNet300100(nn.Sequential):
 
     @classmethod
     def small(cls, parameters: int) -> "LeNet300100":
-        """One of at most so many parameters, with two hidden layers of equal width."""
-        return cls((_at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters),) * 2)
+        """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
+        return _two_hidden(cls, parameters)
 
 
 class MLP1D(nn.Sequential):
@@ -73,8 +74,8 @@ class MLP1D(nn.Sequential):
 
     @classmethod
     def small(cls, parameters: int) -> "MLP1D":
-        """One of at most so many parameters, with two hidden layers of equal width."""
-        return cls((_at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters),) * 2)
+        """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
+        return _two_hidden(cls, parameters)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {n.__name__: n for n in (SlideCNN, LeNet300100, MLP1D)}
@@ -94,10 +95,12 @@ def _largest(make: Callable[[int], nn.Module], parameters: int) -> int:
         with torch.device("meta"):  # shapes without numbers
             return sum(p.numel() for p in make(h).parameters()) <= parameters
 
-    h = 0
-    while fits(h + 1):
-        h += 1
-    return h
+    return bisect.bisect_left(range(1, parameters + 1), True, key=lambda h: not fits(h))
+
+
+def _two_hidden(kind: Callable[[tuple[int, int]], nn.Module], parameters: int) -> nn.Module:
+    first = _at_least_one(_largest(lambda h: kind((h, h)), parameters), parameters)
+    return kind((first, _largest(lambda h: kind((first, h)), parameters)))  # what is left over
 
 
 def _at_least_one(width: int, parameters: int) -> int:

@@ -23,6 +23,7 @@ def provenance() -> dict:
         "numpy": version("numpy"),
         "scipy": version("scipy"),
         "onnxruntime": _version("onnxruntime"),
+        "mnist1d": _version("mnist1d"),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),

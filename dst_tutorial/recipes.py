@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from .algorithms import ALGORITHMS
 from .allocation import budget
+from .choices import choose
 from .data import Dataset
 from .ledger import macs
 from .models import SlideCNN
@@ -29,7 +30,6 @@ class Recipe:
     algorithm: str = "static"  # a name of `ALGORITHMS`
     topology: dict = field(default_factory=dict)  # options of the algorithm, where they are not its own
     small: bool = False  # a dense network of as many parameters as the sparse one, in its place
-    starts_dense: bool = False  # sparsify at sparsity 0; the algorithm reaches the sparsity
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
@@ -61,7 +61,7 @@ RECIPES = {
         Recipe("erk-rigl", "RigL: grown where the gradient is largest", _ERK, "RigL", **_COSINE),
         Recipe("set", "SET: dropped by sign and grown at random after every epoch", _ERK, "SET", **_COSINE),
         Recipe("static", "the control: a mask that never moves", _ERK, **_COSINE),
-        Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", starts_dense=True, **_COSINE),
+        Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", **_COSINE),
         Recipe("small-dense", "a well-shaped dense network of as many parameters", small=True, **_COSINE),
         Recipe("dense-cosine", "all weights, trained as the sparse ones are", **_COSINE),
     )
@@ -99,9 +99,7 @@ class Run:
 
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name; ValueError names those there are."""
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return choose(name, RECIPES, "recipe")
 
 
 def train(
@@ -155,10 +153,11 @@ def train(
 
 
 def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:
-    shape = list(data.test_images.shape[1:])
+    shape, training = list(data.test_images.shape[1:]), model.training
     try:
         with torch.no_grad():
-            model(data.test_images[:1])
+            model.eval()(data.test_images[:1])
+        model.train(training)
     except RuntimeError as error:
         raise ValueError(f"{network.__name__} does not read {data.name}, whose images are {shape}: {error}") from error
 
@@ -172,7 +171,9 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
             return _small(network, parameters_left(model, sparsity))
     if recipe.sparsify is None:
         return model
-    return sparsify(model, 0.0 if recipe.starts_dense else sparsity, seed=seed, **recipe.sparsify)
+    if algorithm_of(recipe).regrows:
+        return sparsify(model, sparsity, seed=seed, **recipe.sparsify)
+    return sparsify(model, 0.0, init=recipe.sparsify.get("init", "fan_in"), seed=seed)  # what only drops starts dense
 
 
 def parameters_left(model: nn.Module, sparsity: float) -> int:
@@ -191,10 +192,16 @@ def _small(network: Callable[[], nn.Module], parameters: int) -> nn.Module:
 def engine(recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, sparsity: float,
            seed: int) -> DynamicSparsity:  # fmt: skip
     """The recipe's algorithm on an untrained network."""
-    options = recipe.topology
-    if recipe.starts_dense:
-        options = {"sparsity": sparsity, "allocation": recipe.sparsify["allocation"], **options}
-    return ALGORITHMS[recipe.algorithm](model, optimizer, seed=seed, **options)
+    algorithm, options = algorithm_of(recipe), recipe.topology
+    if not algorithm.regrows:
+        ends_with = {name: value for name, value in recipe.sparsify.items() if name in ("allocation", "densities")}
+        options = {"sparsity": sparsity, **ends_with, **options}
+    return algorithm(model, optimizer, seed=seed, **options)
+
+
+def algorithm_of(recipe: Recipe) -> type[DynamicSparsity]:
+    """The recipe's algorithm; ValueError names those there are."""
+    return choose(recipe.algorithm, ALGORITHMS, "algorithm")
 
 
 def scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .allocation import ALLOCATIONS, Counts, Shapes, allocate
+from .choices import choose
 from .convert import to_truly_sparse
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
@@ -133,8 +134,4 @@ def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:
 
 
 def _named(choice, table: dict[str, Callable], what: str) -> Callable:
-    if callable(choice):
-        return choice
-    if choice not in table:
-        raise ValueError(f"unknown {what} {choice!r}; choose from {', '.join(table)}")
-    return table[choice]
+    return choice if callable(choice) else choose(choice, table, what)

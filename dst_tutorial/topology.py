@@ -7,7 +7,9 @@ the layer is stored in.
 """
 
 import inspect
+import logging
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Protocol
@@ -15,8 +17,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .positions import absent, draw_distinct, exact, exact_floor
+from .choices import choose
+from .positions import absent, draw_distinct, exact_floor
 from .randomness import stream
+
+log = logging.getLogger(__name__)
 
 
 class Rewirable(Protocol):
@@ -35,8 +40,11 @@ class Rewirable(Protocol):
     def watch(self, on: bool) -> None:
         """Keep, or no longer keep, what the coming backward pass tells of the gradient of *all* weights."""
 
-    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """The watched gradient of all weights, inactive ones too, a block at a time: (first position, flat block)."""
+    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
+        """The watched gradient of all weights, inactive ones too, a block at a time: (first position, flat block).
+
+        None if there is none.
+        """
 
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:
         """Drop the connections at `drop`, then grow those at `grow` with `values`.
@@ -46,6 +54,11 @@ class Rewirable(Protocol):
 
     def clear_inactive(self) -> None:
         """Set stored weights of inactive connections to exact zeros (nothing to do where none are stored)."""
+
+
+def rewirable_layers(model: nn.Module) -> dict[str, Rewirable]:
+    """The layers that the engine can rewire, by name."""
+    return {name: layer for name, layer in model.named_modules() if hasattr(layer, "rewire")}
 
 
 # --- drop: which connections go. (layer, fraction) -> sorted positions ------------------------------------------------
@@ -93,7 +106,13 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
     """
     best = torch.empty(0, dtype=torch.int64, device=taken.device)
     scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
-    for first, block in layer.gradient_blocks():
+    blocks = layer.gradient_blocks()
+    if blocks is None:
+        raise RuntimeError(
+            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
+            "layers that take part in it, for rules marked with @needs_gradient"
+        )
+    for first, block in blocks:
         low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
         candidates = torch.ones(len(block), dtype=torch.bool, device=block.device)
         candidates[taken[low:high] - first] = False
@@ -131,7 +150,7 @@ class DynamicSparsity:
 
     update_interval  a topology update comes every so many `unit`s
     unit             "epochs" or "steps". An update that is due at a step comes in the place of the optimiser's step,
-                     as in RigL's Algorithm 1
+                     as in RigL's Algorithm 1 (so that an interval of one step would train nothing)
     stop             no update comes at or after this share of the training (None: no end). The slides still rewire
                      after the last epoch, just before the final evaluation; SET does not (1.0)
     drop_fraction    the share of each layer's active connections that is dropped, rounded down
@@ -144,6 +163,9 @@ class DynamicSparsity:
 
     duration         the length of the whole training in `unit`s, which `stop` and `schedule` refer to; `fit` sets it
     seed             of all random choices; it touches no global random state
+
+    Frozen layers (`requires_grad=False`) are left alone. ValueError if there is nothing to rewire, or the optimiser
+    does not hold what there is; TypeError for an unknown option.
     """
 
     update_interval: int = 2
@@ -165,15 +187,13 @@ class DynamicSparsity:
             raise TypeError(f"{type(self).__name__} has no option {unknown[0]!r}; it has {known}")
         for name, value in options.items():
             setattr(self, name, value)
-        self.optimizer, self.duration, self.seed = optimizer, duration, seed
+        self.optimizer, self.duration, self._own_duration = optimizer, duration, duration is not None
         self.layers = self._find_layers(model)
         self._drop, self._grow = self._rule("drop", DROP), self._rule("grow", GROW)
         self._check()
         self.generator = stream(seed, "topology")
         self.steps = self.epochs = self.updates = 0
-        self._stepped = False  # has the optimiser moved, other than through `step`?
-        if optimizer is not None:
-            optimizer.register_step_post_hook(self._notice_step)
+        self._notice_steps()
         self._watch()
 
     @classmethod
@@ -183,22 +203,27 @@ class DynamicSparsity:
         return {name: getattr(cls, name) for name in names}
 
     def _find_layers(self, model: nn.Module) -> dict[str, Rewirable]:
-        layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "rewire")}
+        layers = rewirable_layers(model)
+        if not layers and any(hasattr(layer, "active_positions") for layer in model.modules()):
+            raise ValueError("truly sparse layers cannot be rewired yet: train the masked form, then to_truly_sparse")
         if not layers:
             raise ValueError("nothing to rewire: the model has no masked layer; call sparsify(model, sparsity) first")
+        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        for name, layer in layers.items():
+            if layer.parameter.requires_grad and id(layer.parameter) not in held:
+                raise ValueError(f"the optimiser does not hold {name}: make it from the sparse model's parameters()")
         return layers
 
     def _check(self) -> None:
-        if self.unit not in ("epochs", "steps"):
-            raise ValueError(f"unknown unit {self.unit!r}; choose from epochs, steps")
+        choose(self.unit, {"epochs": None, "steps": None}, "unit")
         for name, number in (("update_interval", self.update_interval), ("duration", self.duration)):
             if number is not None and (number < 1 or number != int(number)):
                 raise ValueError(f"{name} must be a positive whole number of {self.unit}, got {number!r}")
-        for name, share in (("drop_fraction", self.drop_fraction), ("stop", self.stop)):
-            if share is not None and not 0 <= share <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {share!r}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
+        if not 0 <= self.drop_fraction <= 1:
+            raise ValueError(f"drop_fraction must be in [0, 1], got {self.drop_fraction!r}")
+        if self.stop is not None and not 0 < self.stop <= 1:
+            raise ValueError(f"stop is a share of the training and must be in (0, 1], or None, got {self.stop!r}")
+        choose(self.schedule, SCHEDULES, "schedule")
         if self.unit == "epochs" and self._reads_gradient:
             raise ValueError(
                 "this growth rule reads the gradient of the step that its update replaces: set unit='steps' and an "
@@ -208,9 +233,22 @@ class DynamicSparsity:
     def _rule(self, half: str, table: dict[str, Callable]) -> Callable:
         choice = inspect.getattr_static(self, half)  # a function in a class's body is a rule, not a method
         choice = choice.__func__ if isinstance(choice, staticmethod) else choice
-        if not callable(choice) and choice not in table:
-            raise ValueError(f"unknown rule {choice!r}; choose from {', '.join(table)}, or pass a function")
-        return choice if callable(choice) else table[choice]
+        return choice if callable(choice) else choose(choice, table, f"{half} rule")
+
+    def settings(self) -> dict:
+        """All options as they are, plain values: what a result or a checkpoint says of the engine."""
+        chosen = {name: getattr(self, name) for name in self.options()}
+        return {name: getattr(value, "__name__", value) for name, value in chosen.items()}
+
+    def _notice_steps(self) -> None:
+        """Have the optimiser tell when it moves, so that nobody steps twice; without keeping this engine alive."""
+        self._stepped, engine = False, weakref.ref(self)
+
+        def notice(*_) -> None:
+            if (mine := engine()) is not None:
+                mine._stepped = True
+
+        weakref.finalize(self, self.optimizer.register_step_post_hook(notice).remove)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -229,13 +267,26 @@ class DynamicSparsity:
         self._watch()
         return changed
 
-    def _notice_step(self, *_) -> None:
-        self._stepped = True
-
     def end_epoch(self) -> bool:
         """Count one epoch; update the topology if it is time. Returns whether it changed."""
         self.epochs += 1
         return self.unit == "epochs" and self._is_due(self.epochs) and self.update() > 0
+
+    def expect(self, epochs: int, steps: int) -> None:
+        """What `fit` tells: so many more epochs, of so many steps each. A `duration` of one's own stays."""
+        self._stepped = False
+        if not self._own_duration:
+            self.duration = self.now + epochs * (steps if self.unit == "steps" else 1)
+        if self.unit == "steps" and self.update_interval == 1:
+            raise ValueError("an update at every step leaves no step to the optimiser: choose an update_interval of 2")
+        last = min(self.end, self.now + epochs * (steps if self.unit == "steps" else 1) + 1)
+        if self.drop_fraction and self.now // self.update_interval + 1 >= last / self.update_interval:
+            log.warning(
+                "no topology update will come: one is due every %d %s, and the last before %g",
+                self.update_interval,
+                self.unit,
+                last,
+            )
 
     @property
     def needs_duration(self) -> bool:
@@ -268,8 +319,10 @@ class DynamicSparsity:
     def _watch(self) -> None:
         """Have the gradient watched if an update may come in the place of the next step."""
         if self._reads_gradient:
+            next_step = self.steps + 1
+            over = self.duration is not None and next_step >= self.end
             for layer in self.layers.values():
-                layer.watch((self.steps + 1) % self.update_interval == 0)
+                layer.watch(next_step % self.update_interval == 0 and not over)
 
     # --- topology -----------------------------------------------------------------------------------------------------
 
@@ -291,12 +344,10 @@ class DynamicSparsity:
     def _rewire(self, name: str, layer: Rewirable) -> int:
         active = layer.active_positions()
         free = layer.weight_shape.numel() - len(active)
-        if not len(active) or (self.regrows and not free):  # an empty layer, or a dense one: nothing to exchange
+        nothing_to_exchange = not len(active) or (self.regrows and not free)  # an empty layer, or a dense one
+        if nothing_to_exchange or not layer.parameter.requires_grad:
             return 0
-        fraction = self.fraction_of(name, layer)
-        if self.bar_dropped:
-            fraction = min(exact(fraction), Fraction(free, len(active)))
-        dropped = self._drop(layer, fraction)
+        dropped = self._choose_dropped(name, layer, active, free)
         if not len(dropped):
             return 0
         grown = self._choose_grown(name, layer, active, dropped) if self.regrows else dropped[:0]
@@ -304,11 +355,29 @@ class DynamicSparsity:
         layer.rewire(dropped, grown, values, self._moments(layer) if self.reset_moments else [])
         return len(dropped)
 
+    def _choose_dropped(self, name: str, layer: Rewirable, active: Tensor, free: int) -> Tensor:
+        """By the drop rule, which may be a reader's own: its mistake must not cost a connection."""
+        chosen = self._drop(layer, self.fraction_of(name, layer))
+        dropped = chosen.unique()  # sorted
+        if len(dropped) != len(chosen) or not torch.isin(dropped, active).all():
+            raise ValueError(
+                f"the drop rule {getattr(self._drop, '__name__', self._drop)} must return distinct active positions of "
+                f"{name}; it returned {len(chosen)}, {len(dropped)} distinct, "
+                f"{int((~torch.isin(dropped, active)).sum())} of them inactive"
+            )
+        if self.bar_dropped and len(dropped) > free:  # there is no room to grow as many: the largest of them stay
+            magnitudes = layer.active_values()[torch.searchsorted(active, dropped)].abs()
+            dropped = dropped[magnitudes.argsort(stable=True)[:free]].sort().values
+        return dropped
+
     def _choose_grown(self, name: str, layer: Rewirable, active: Tensor, dropped: Tensor) -> Tensor:
-        """By the growth rule, which may be a reader's own: its mistake must not cost a connection."""
+        """By the growth rule, likewise."""
         taken = active if self.bar_dropped else active[~torch.isin(active, dropped, assume_unique=True)]
         count, total = len(dropped), layer.weight_shape.numel()
-        grown = self._grow(layer, taken, count, self.generator).unique()  # sorted
+        try:
+            grown = self._grow(layer, taken, count, self.generator).unique()  # sorted
+        except RuntimeError as error:
+            raise RuntimeError(f"{name}: {error}") from error
         if len(grown) != count or grown[0] < 0 or grown[-1] >= total or torch.isin(grown, taken).any():
             raise ValueError(
                 f"the growth rule {getattr(self._grow, '__name__', self._grow)} must return {count} distinct positions "

@@ -135,7 +135,7 @@ def fit(
 ) -> History:
     """Train `model` on `data` for `epochs`, in place, and return the History.
 
-    optimizer   Adam with learning rate 1e-3 if not given
+    optimizer   the engine's if not given, and without an engine Adam with learning rate 1e-3
     topology    the DST engine, none of which leaves the topology as it is; `fit` calls its `step()` and `end_epoch()`,
                 the latter before the epoch's evaluation, and tells it how long the training is
     scheduler   of the learning rate; it moves after every step
@@ -151,17 +151,19 @@ def fit(
         raise ValueError(f"the checkpoint must be a file, and {checkpoint} is a folder")
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = optimizer or (topology.optimizer if topology else torch.optim.Adam(model.parameters(), lr=1e-3))
     device = _device(model)
     images, labels = data.train_images.to(device), data.train_labels.to(device)
     order = stream(seed, "order")
     history = History()
     steps = -(-len(labels) // batch_size)
     topology = topology or Static(model, optimizer)
-    if topology.duration is None:
-        topology.duration = epochs * steps if topology.unit == "steps" else epochs
+    if topology.optimizer is not optimizer:
+        raise ValueError("the engine steps another optimizer than the one given to fit: give the same to both")
+    topology.expect(epochs, steps)
     run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
-    run |= {"topology": type(topology).__name__, "scheduler": scheduler and type(scheduler).__name__}
+    run |= {"optimizer": type(optimizer).__name__, "scheduler": scheduler and type(scheduler).__name__}
+    run |= {"topology": {"algorithm": type(topology).__name__, **topology.settings()}}
     if scheduler or topology.needs_duration:  # then a longer training is another one from its first step
         run["epochs"] = epochs
 

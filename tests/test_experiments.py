@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import make_dataset
+from torch import nn
 
 from dst_tutorial import experiments
 from dst_tutorial.experiments import EXPERIMENTS, Experiment, load_masks, load_results, run
@@ -11,7 +12,7 @@ from dst_tutorial.models import LeNet300100, SlideCNN, mlp
 from dst_tutorial.recipes import RECIPES, build, find_recipe, parameters_left, train
 from dst_tutorial.sparsify import count_weights, sparse_layers
 
-TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsities=(0.9,), masks_of=("slides", 2))
+TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsities=(0.9,), keep_masks=("slides", 2))
 
 
 def network():
@@ -88,8 +89,10 @@ def test_the_small_dense_network_has_as_many_parameters_and_not_more(network, sp
     small, whole = (build(RECIPES[name], network, sparsity, 1) for name in ("small-dense", "dense"))
     budget = parameters_left(whole, sparsity)
     parameters = sum(p.numel() for p in small.parameters())
-    assert sum(active for active, _ in [count_weights(build(RECIPES["static"], network, sparsity, 1))]) < budget
-    assert 0.75 * budget < parameters <= budget
+    sparse = build(RECIPES["static"], network, sparsity, 1)
+    biases = sum(p.numel() for name, p in sparse.named_parameters() if name.endswith("bias"))
+    assert count_weights(sparse)[0] + biases == budget
+    assert 0.95 * budget < parameters <= budget
 
 
 def test_no_network_is_small_enough():
@@ -221,6 +224,25 @@ def test_no_result_file_from_the_sample(small, monkeypatch):
     with pytest.raises(ValueError, match="a result file needs all of MNIST"):
         run(TINY, small, progress=False)
     assert not small.exists()
+
+
+def test_a_worker_refuses_what_it_would_record_wrongly(small):
+    """Another version of the recipe or its algorithm there, or the sample for MNIST."""
+    config = next(iter(TINY.configs()))
+    other = replace(find_recipe("dense"), learning_rate=5.0)
+    with pytest.raises(ValueError, match="this worker's static is not the one asked for"):
+        experiments._one_run(config, other, False)
+
+
+def test_networks_with_batch_norm_and_without_images_that_fit(dataset):
+    def normalised():
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Linear(30, 10))
+
+    run = train("static", dataset, network=normalised, epochs=20, sparsity=0.8, progress=False)
+    assert run.model[2].num_batches_tracked == 20 * 4
+    assert run.summary()["test_accuracy"] > 50
+    with pytest.raises(ValueError, match=r"MLP1D does not read mnist, whose images are \[1, 28, 28\]"):
+        train("static", dataset, network=experiments.NETWORKS["MLP1D"], epochs=1, progress=False)
 
 
 def test_a_missing_result_file_says_how_to_make_it(tmp_path):

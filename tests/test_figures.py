@@ -164,7 +164,8 @@ def test_small_dense_networks_have_a_row_a_sparsity():
 
 
 def test_ages_leave_a_margin_for_what_was_there_from_the_start():
-    figure = plots.ages({"set": np.array([0, 0, 1, 4, 4, 4, 4, 4]), "static": np.zeros(3, dtype=int)})
+    age = {"set": np.array([0, 0, 1, 4, 4, 4, 4, 4]), "static": np.zeros(3, dtype=int)}
+    figure = plots.ages(age, {"set": 4, "static": 0})
     assert figure.axes[0].lines[0].get_ydata().tolist() == [25, 37.5, 37.5, 37.5, 37.5]
     assert "SET: 62% are there from the start" in figure.get_label()
 

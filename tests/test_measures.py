@@ -158,3 +158,14 @@ def test_what_is_dead_does_not_matter(seed):
 def test_layers_that_are_no_chain_are_refused():
     with pytest.raises(ValueError, match="fc2 reads 7 inputs and fc1 has 4 units: not a chain"):
         neurons({"fc1": Mask.of(np.ones((4, 3))), "fc2": Mask.of(np.ones((2, 7)))})
+
+
+def test_measures_of_nothing_say_so():
+    empty, full = ({"a": Mask.of(np.full((2, 2), value))} for value in (False, True))
+    for measure in (lambda: overlap(empty, full), lambda: jaccard(empty, empty), lambda: survival([empty])):
+        with pytest.raises(ValueError, match="no active connection"):
+            measure()
+    with pytest.raises(ValueError, match="there are no snapshots"):
+        exploration_rate([])
+    with pytest.raises(ValueError, match="names or shapes differ"):
+        jaccard(full, {"a": Mask.of(np.ones((4, 1)))})

@@ -90,7 +90,8 @@ def test_killed_midway_it_repeats_no_finished_run_and_loses_none(executor, addre
     ("options", "message"),
     [
         ({"executor": "slurm"}, "unknown executor 'slurm'; choose from local, dask"),
-        ({"executor": "dask"}, "needs the address of a running scheduler, such as tcp://"),
+        ({"executor": "dask"}, r"needs the address of a scheduler \(tcp://"),
+        ({"address": "tcp://127.0.0.1:1"}, "the dask executor, and no other, needs the address"),
     ],
 )
 def test_a_mistake_says_what_to_do(options, message, tmp_path):
@@ -103,3 +104,12 @@ def test_an_address_where_nobody_answers_says_so(tmp_path):
     patience = distributed.config.dask.config.set({"distributed.comm.timeouts.connect": "2s"})
     with patience, pytest.raises(OSError, match=r"127\.0\.0\.1:1"):
         run(EXPERIMENT, tmp_path, executor="dask", address="tcp://127.0.0.1:1", progress=False)
+
+
+def test_workers_of_several_threads_are_refused(tmp_path):
+    """The random state that builds a network is a process's: two runs in one would disturb each other."""
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(ValueError, match="start the workers with --nthreads 1"),
+    ):
+        run(EXPERIMENT, tmp_path, executor="dask", address=cluster.scheduler_address, progress=False)

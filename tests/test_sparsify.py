@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from fractions import Fraction
 
 import pytest
@@ -120,6 +121,7 @@ def test_first_and_last_layer_dense():
     model = sparsify(SlideCNN(), 0.95, allocation="uniform", densities={"first": 1, "last": 1})
     counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
     assert (counts["conv1"], counts["fc4"]) == (144, 10_000)
+    assert sum(counts.values()) == 67_173
     for name in ("conv2", "fc1", "fc2", "fc3"):
         density = counts[name] / model.get_submodule(name).weight.numel()
         assert density == pytest.approx((67_173 - 10_144) / (1_343_456 - 10_144), rel=0.005)
@@ -138,6 +140,19 @@ def test_first_and_last_layer_dense():
 def test_densities_that_cannot_be_say_so(densities, message):
     with pytest.raises(ValueError, match=message):
         sparsify(SlideCNN(), 0.95, densities=densities)
+
+
+def test_a_layers_true_name_wins_over_first_and_last():
+    model = nn.Sequential(OrderedDict(last=nn.Linear(10, 10), first=nn.Linear(10, 10)))
+    assert sparsify(model, 0.4, densities={"first": 1.0}).first.active_weights == 100
+    with pytest.raises(ValueError, match="name one layer twice: first, conv1"):
+        sparsify(SlideCNN(), 0.5, densities={"first": 1.0, "conv1": 0.1})
+
+
+@pytest.mark.parametrize("counts", [{}, {"fc1": 7.5}, {"fc1": 31}, {"fc1": -1}])
+def test_an_allocation_of_ones_own_is_checked(counts):
+    with pytest.raises(ValueError, match="must give fc1 a whole number of active weights from 0 to 30"):
+        sparsify(mlp(6, 5), 0.5, allocation=lambda shapes, sparsity: counts)
 
 
 def test_scaled_values_keep_the_variance_of_the_dense_layers_sums():

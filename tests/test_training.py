@@ -135,7 +135,8 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
     with pytest.raises(ValueError, match="another network"):
         fit(mlp(784, 10), dataset, epochs=1, topology=engine, progress=False, checkpoint=path)
     with pytest.raises(
-        ValueError, match=r"it has \{'topology': 'DynamicSparsity'\}, this has \{'topology': 'Static'\}"
+        ValueError,
+        match=r"it has \{'topology': .*DynamicSparsity.* this has \{'topology': \{'algorithm': 'Static'\}",
     ):
         fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=path)
 
@@ -176,6 +177,49 @@ def test_rigl_with_a_cosine_resumes_as_an_uninterrupted_run(dataset, tmp_path):
     assert optimizer.param_groups[0]["lr"] == again.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name])
+
+
+def test_a_second_fit_goes_on_with_the_engine(dataset):
+    """It does not fall asleep because the first training is over; a warm-up without it is no double step."""
+    model, optimizer, _ = setup_run()
+    engine = RigL(model, optimizer, update_interval=2)
+    fit(model, dataset, optimizer, epochs=1, progress=False)
+    fit(model, dataset, epochs=2, topology=engine, progress=False)
+    assert (engine.updates, engine.duration) == (2, 8)
+    fit(model, dataset, epochs=4, topology=engine, progress=False)
+    assert (engine.updates, engine.duration) == (2 + 4, 8 + 16)  # at 10, 12, 14, 16, and not from 18 on: 0.75 * 24
+    other = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="the engine steps another optimizer"):
+        fit(model, dataset, other, epochs=1, topology=engine, progress=False)
+
+
+def test_resuming_without_naming_the_optimiser_again(dataset, tmp_path):
+    def run(epochs, path):
+        model, _, engine = setup_run()
+        return fit(model, dataset, epochs=epochs, topology=engine, progress=False, checkpoint=path)
+
+    whole = run(4, tmp_path / "a")
+    run(2, tmp_path / "b")
+    assert run(4, tmp_path / "b").curve("test_loss") == whole.curve("test_loss")
+
+
+@pytest.mark.parametrize("options", [{"drop_fraction": 0.9}, {"drop": "sign"}, {"update_interval": 4}])
+def test_a_checkpoint_of_another_engine_is_refused(dataset, tmp_path, options):
+    path = tmp_path / "c"
+    model, optimizer, engine = setup_run()
+    fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path)
+    model, optimizer, _ = setup_run()
+    other = DynamicSparsity(model, optimizer, **{"update_interval": 3, "unit": "steps", **options})
+    with pytest.raises(ValueError, match=r"checkpoint of another run: it has .'topology'"):
+        fit(model, dataset, optimizer, epochs=2, topology=other, progress=False, checkpoint=path)
+
+
+def test_an_engine_that_will_not_move_says_so(dataset, caplog):
+    model, optimizer, _ = setup_run()
+    fit(model, dataset, topology=RigL(model, optimizer), epochs=2, progress=False)
+    assert "no topology update will come: one is due every 100 steps, and the last before 6" in caplog.text
+    with pytest.raises(ValueError, match="leaves no step to the optimiser"):
+        fit(model, dataset, topology=RigL(model, optimizer, update_interval=1), epochs=2, progress=False)
 
 
 def test_fit_tells_the_engine_how_long_the_training_is(dataset):

@@ -48,20 +48,22 @@ def exploration_and_survival(steps: Mapping[str, Sequence[int]], explored: Mappi
 
 
 @styled
-def ages(counts: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """How many updates ago the active connections were grown: `counts[recipe]`, an age each, all layers together."""
-    oldest = {name: int(age.max()) for name, age in counts.items()}
+def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: str = "") -> Figure:
+    """How many updates ago the active connections were grown: `counts[recipe]`, an age each, all layers together.
+
+    updates   of each recipe; a connection of that age has been there from the start
+    """
     told = "; ".join(
-        f"{NAMES.get(n, n)}: {100 * np.mean(age == oldest[n]):.0f}% are there from the start, "
-        f"{100 * np.mean(age <= oldest[n] / 10):.0f}% came in the last tenth of the updates"
+        f"{NAMES.get(n, n)}: {100 * np.mean(age == updates[n]):.0f}% are there from the start, "
+        f"{100 * np.mean(age <= updates[n] / 10):.0f}% came in the last tenth of the updates"
         for n, age in counts.items()
     )
     figure = new_figure(9, 3.2, f"The age of the connections at the end. {told}.")
     axes = figure.subplots()
     for name, age in counts.items():
         colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
-        shares = 100 * np.bincount(age, minlength=oldest[name] + 1).cumsum() / len(age)
-        times = 100 * np.arange(oldest[name] + 1) / max(oldest[name], 1)
+        shares = 100 * np.bincount(age, minlength=updates[name] + 1).cumsum() / len(age)
+        times = 100 * np.arange(updates[name] + 1) / max(updates[name], 1)
         shares[-1] = shares[-2] if len(shares) > 1 else 0  # the rest is as old as the training: not a jump, a margin
         axes.step(times, shares, line, where="post", color=colour, label=NAMES.get(name, name))
     axes.set(xlabel="age (% of all updates)", title=title, ylim=(0, 100))
