@@ -11,7 +11,7 @@ import pytest
 
 from dst_tutorial.experiments import Experiment, run
 
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
 EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2, 3), epochs=3,
                         network="MLP1D", data_set="mnist1d")  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_mistake_says_what_to_do(options, message, tmp_path):
 
 
 def test_an_address_where_nobody_answers_says_so(tmp_path):
-    patience = distributed.config.dask.config.set({"distributed.comm.timeouts.connect": "2s"})
+    patience = dask.config.set({"distributed.comm.timeouts.connect": "2s"})
     with patience, pytest.raises(OSError, match=r"127\.0\.0\.1:1"):
         run(EXPERIMENT, tmp_path, executor="dask", address="tcp://127.0.0.1:1", progress=False)
 
