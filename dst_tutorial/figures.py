@@ -59,7 +59,7 @@ def algorithm_rows(results: dict) -> list[dict[str, str]]:
         rows.append(
             {
                 "": plots.NAMES[recipe],
-                "sparsity": f"{100 * sparsity:g}%" if last["backend"] != "dense" else "dense",
+                "sparsity": _told(sparsity, last["backend"]),
                 "test accuracy": f"{_mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
                 "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
                 "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
@@ -69,6 +69,12 @@ def algorithm_rows(results: dict) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _told(sparsity: float, backend: str) -> str:
+    if backend != "dense":
+        return f"{100 * sparsity:g}%"
+    return f"dense, as small as {100 * sparsity:g}%" if sparsity else "dense"
 
 
 def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:

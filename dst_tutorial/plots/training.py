@@ -60,7 +60,9 @@ def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float | Sequence[fl
         colour, marker, line = LOOKS[name] if name in LOOKS else next(others)
         label, sparsities = NAMES.get(name, name), [100 * s for s in curve]
         if len(curve) == 1:
-            axes.axhline(*means[name].values(), color=colour, linestyle=line, label=label)
+            (values,) = curve.values()
+            axes.axhline(np.mean(values), color=colour, linestyle=line, label=label)
+            axes.axhspan(np.min(values), np.max(values), color=colour, alpha=0.15, linewidth=0)
             continue
         axes.plot(sparsities, list(means[name].values()), line, marker=marker, color=colour, label=label)
         ranges = [(np.min(a), np.max(a)) for a in curve.values()]
