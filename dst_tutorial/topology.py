@@ -211,7 +211,9 @@ class DynamicSparsity:
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, layer in layers.items():
             if layer.parameter.requires_grad and id(layer.parameter) not in held:
-                raise ValueError(f"the optimiser does not hold {name or 'this layer'}: make it from the sparse model's parameters()")
+                raise ValueError(
+                    f"the optimiser does not hold {name or 'this layer'}: make it from the sparse model's parameters()"
+                )
         return layers
 
     def _check(self) -> None:
