@@ -94,7 +94,7 @@ EXPERIMENTS = {
             "mnist1d",
             "SET, RigL and their controls on MNIST-1D, where accuracy does not saturate",
             recipes=("dense-cosine", "small-dense", "static", "set", "erk-rigl"),
-            seeds=(42, 43, 44),
+            seeds=(42, 43, 44, 45, 46),
             epochs=60,
             sparsities=(0.8, 0.9, 0.95),
             network="MLP1D",
