@@ -3,7 +3,7 @@
 The package behind the notebooks. Its modules stand on floors, and imports run one way, downwards:
 
     __main__                                 the command line
-    widgets, figures, claims                 what a reader sees: explorers, pictures, the slides' claims,
+    widgets, figures, claims, tables         what a reader sees: explorers, figures, tables, claims,
     exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
@@ -14,7 +14,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     convert                                  from one form of a layer to the other
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     kernels, initialisation                  what truly sparse layers call; what active weights start from
-    allocation                               how a budget of active weights is divided among the layers
+    allocation, rules                        how layers share a budget of weights; what an update drops and grows
     positions, randomness, slides, choices   the ground floor: sets of positions, random streams, the slides' numbers,
     checkpoint, paths, provenance            choosing by name; files, folders, where a number comes from
 

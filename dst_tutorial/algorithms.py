@@ -7,8 +7,9 @@ from torch import nn
 
 from .allocation import ALLOCATIONS, allocate
 from .choices import choose
+from .rules import Rewirable
 from .sparsify import check_sparsity
-from .topology import DynamicSparsity, Rewirable, rewirable_layers
+from .topology import DynamicSparsity, rewirable_layers
 
 
 class SET(DynamicSparsity):

@@ -13,10 +13,10 @@ from torch import nn
 from . import slides
 from .benchmark import row_of, rows_of
 from .experiments import load_masks, load_results, slides_benchmarks
-from .figures import markdown
 from .ledger import csr_bytes, dense_bytes, format_bytes, masked_bytes
 from .models import SlideCNN
 from .sparsify import count_weights, sparse_layers, sparsify
+from .tables import markdown
 
 REPRODUCED, NOT_REPRODUCED, ARTEFACT, NOT_MEASURED = "reproduced", "not reproduced", "artefact", "not measured"
 GPU = "none at hand"

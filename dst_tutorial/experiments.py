@@ -233,6 +233,15 @@ def slides_benchmarks(batch: int = slides.SAMPLES, folder: Path | None = None) -
     return sorted(runs, key=lambda run: run["threads"])
 
 
+def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:
+    """The runs of a result file: (recipe, sparsity) -> a run a seed, in the order of the recipes."""
+    groups: dict[tuple[str, float], list[dict]] = {}
+    for run in sorted(results["runs"], key=lambda run: run["config"]["sparsity"]):
+        groups.setdefault((run["config"]["recipe"]["name"], run["config"]["sparsity"]), []).append(run)
+    order = list(dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]))
+    return {key: groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))}
+
+
 def final_accuracies(results: dict) -> dict[str, list[float]]:
     """Last-epoch test accuracy (percent) of an experiment at one sparsity: recipe -> a number a seed, in order."""
     accuracies: dict[str, list[float]] = {}

@@ -1,10 +1,9 @@
-"""The figures and tables of the slides: name -> the one function that makes it, from recorded results alone."""
+"""The figures and tables, the slides' and ours: name -> the one function that makes it, from recorded results alone."""
 
 import hashlib
 import io
 import json
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,173 +13,25 @@ import torch
 from matplotlib.figure import Figure
 
 from . import plots, slides
-from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
-from .experiments import EXPERIMENTS, final_accuracies, load_masks, load_results, slides_benchmarks
+from .benchmark import rows_of
+from .experiments import (
+    EXPERIMENTS,
+    by_recipe_and_sparsity,
+    final_accuracies,
+    load_masks,
+    load_results,
+    slides_benchmarks,
+)
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
 from .measures import Mask
 from .models import SlideCNN, mlp
 from .paths import results_folder
 from .randomness import stream
+from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
-from .topology import at_random, by_magnitude
+from .tables import algorithms_table, benchmark_table, latex, markdown, results_table
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def results_rows(results: dict) -> list[dict[str, str]]:
-    """The slides' results table with seeds, spread and the controls, a row a recipe."""
-    rows = []
-    for recipe in dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]):
-        runs = [run["summary"] for run in results["runs"] if run["config"]["recipe"]["name"] == recipe]
-        active, biases = runs[0]["active_weights"], runs[0]["biases"]
-        rows.append(
-            {
-                "": plots.NAMES[recipe],
-                "slides: accuracy": f"{slides.ACCURACY[recipe]:.2f}%" if recipe in slides.ACCURACY else "not run",
-                "ours: accuracy": f"{_mean_sd([r['test_accuracy'] for r in runs], 2)}%",
-                "slides: loss": f"{slides.LOSS[recipe]:.4f}" if recipe in slides.LOSS else "not run",
-                "ours: loss": _mean_sd([r["test_loss"] for r in runs], 4),
-                "weights + biases": f"{active:,} + {biases:,}",
-                "seeds": str(len(runs)),
-            }
-        )
-    return rows
-
-
-def algorithm_rows(results: dict) -> list[dict[str, str]]:
-    """Accuracy of every recipe beside what it costs, of the same runs: a row a recipe and sparsity."""
-    rows = []
-    for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
-        last = runs[0]["summary"]
-        explored = [run["exploration_rate"] for run in runs]
-        rows.append(
-            {
-                "": plots.NAMES[recipe],
-                "sparsity": _told(sparsity, last["backend"]),
-                "test accuracy": f"{_mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
-                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
-                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
-                "explored": f"{100 * statistics.mean(explored):.1f}%" if explored[0] is not None else "–",
-                "updates": str(runs[0]["updates"]),
-                "seeds": str(len(runs)),
-            }
-        )
-    return rows
-
-
-def _told(sparsity: float, backend: str) -> str:
-    if backend != "dense":
-        return f"{100 * sparsity:g}%"
-    return f"dense, as small as {100 * sparsity:g}%" if sparsity else "dense"
-
-
-def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:
-    """The runs of a result file: (recipe, sparsity) -> a run a seed, in the order of the recipes."""
-    groups: dict[tuple[str, float], list[dict]] = {}
-    for run in sorted(results["runs"], key=lambda run: run["config"]["sparsity"]):
-        groups.setdefault((run["config"]["recipe"]["name"], run["config"]["sparsity"]), []).append(run)
-    order = list(dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]))
-    return {key: groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))}
-
-
-def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """Slide 8 as it should have been: every method on every device, two columns for each number of threads."""
-    table = []
-    for device, methods in (("cpu", METHODS), ("cuda", ON_GPU)):
-        for method in methods:
-            claimed = slides.MILLISECONDS.get((method, device))
-            spread = slides.DEVIATIONS.get((method, device))
-            row = {
-                "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
-                "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
-            }
-            for run in runs:
-                mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
-                threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
-                row[f"{threads}: ms [quartiles]"] = _milliseconds(mine)
-                row[f"{threads}: speed (dense = 1)"] = f"{dense.median / mine.median:.2f}" if mine and dense else "–"
-            table.append(row)
-    return table
-
-
-def _milliseconds(row: Row | None) -> str:
-    return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
-
-
-def benchmark_line(runs: list[dict]) -> str:
-    """Where the numbers of recorded benchmarks come from. ValueError if they are of several batch sizes."""
-    if len({run["batch"] for run in runs}) > 1:
-        raise ValueError("these benchmarks are of several batch sizes: a table is of one (see slides_benchmarks)")
-    where = "{cpu}, torch {torch}".format(**runs[0]["provenance"])
-    dates = sorted({run["provenance"]["date"] for run in runs})
-    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    gpu = runs[0]["provenance"]["gpu"]
-    return (
-        f"The whole network, {runs[0]['network']} at {100 * runs[0]['sparsity']:g}% uniform sparsity, on "
-        f"{runs[0]['batch']} real test images at a time; outputs compared first; median [quartiles] of "
-        f"{runs[0]['rounds']} calls, in turns, after a warm-up. {where}, {when}. "
-        f"{f'GPU: {gpu}.' if gpu else 'No GPU was at hand.'} scipy uses one thread, always."
-    )
-
-
-def markdown(rows: list[Mapping[str, str]]) -> str:
-    """A Markdown table."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def latex(rows: list[Mapping[str, str]]) -> str:
-    """A LaTeX table (booktabs)."""
-
-    def line(cells) -> str:
-        return " & ".join(str(c).replace("%", r"\%").replace("±", r"$\pm$") for c in cells) + r" \\"
-
-    body = "\n".join(line(row.values()) for row in rows)
-    return (
-        f"\\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}\n\\toprule\n{line(rows[0])}\n\\midrule\n{body}\n"
-        "\\bottomrule\n\\end{tabular}\n"
-    )
-
-
-def _mean_sd(values: list[float], digits: int) -> str:
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
-
-
-def provenance_line(results: dict) -> str:
-    """One sentence: where the numbers of a result file come from."""
-    runs = results["runs"]
-    seeds = sorted({run["config"]["seed"] for run in runs})
-    machines = sorted({"torch {torch} on {threads} thread(s) of {cpu}".format(**run["provenance"]) for run in runs})
-    dates = sorted({run["provenance"]["date"] for run in runs})
-    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    return (
-        f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}; {results['data_set']}; "
-        f"{runs[0]['config']['epochs']} epochs; last-epoch test accuracy. Run {when} "
-        f"with {'; '.join(machines)}."
-    )
-
-
-def _results_table(form: Callable[[list], str], comment: str) -> str:
-    results = load_results("slides")
-    return form(results_rows(results)) + comment.format(provenance_line(results))
-
-
-def _algorithms_table(name: str, form: Callable[[list], str], comment: str) -> str:
-    results = load_results(name)
-    return form(algorithm_rows(results)) + comment.format(provenance_line(results))
-
-
-def _benchmark_table(form: Callable[[list], str], comment: str) -> str:
-    runs = slides_benchmarks()
-    return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
-
-
-# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def dense_and_sparse() -> Figure:
@@ -333,12 +184,12 @@ FIGURES: dict[str, Picture] = {
     "mnist1d": Picture(None, _MNIST1D, mnist1d),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "slide6_results.md": (_RUNS, lambda: _results_table(markdown, "\n{}\n")),
-    "slide6_results.tex": (_RUNS, lambda: _results_table(latex, "% {}\n")),
-    "slide8_benchmark.md": (_TIMES, lambda: _benchmark_table(markdown, "\n{}\n")),
-    "slide8_benchmark.tex": (_TIMES, lambda: _benchmark_table(latex, "% {}\n")),
+    "slide6_results.md": (_RUNS, lambda: results_table(markdown, "\n{}\n")),
+    "slide6_results.tex": (_RUNS, lambda: results_table(latex, "% {}\n")),
+    "slide8_benchmark.md": (_TIMES, lambda: benchmark_table(markdown, "\n{}\n")),
+    "slide8_benchmark.tex": (_TIMES, lambda: benchmark_table(latex, "% {}\n")),
     **{
-        f"{name}.{ending}": (source, partial(_algorithms_table, name, form, comment))
+        f"{name}.{ending}": (source, partial(algorithms_table, name, form, comment))
         for name, source in (("algorithms", _ALGORITHMS), ("mnist1d", _MNIST1D))
         for ending, form, comment in (("md", markdown, "\n{}\n"), ("tex", latex, "% {}\n"))
     },

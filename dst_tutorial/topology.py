@@ -1,144 +1,30 @@
 """Dynamic sparse training: one drop-and-grow engine, for every algorithm and every kind of sparse layer.
 
 A *topology update* drops some active connections and grows as many inactive ones, so that the sparsity never changes.
-The slides say "prune" and "regrow". An algorithm is a choice of rules and of a schedule: `algorithms.py`. The engine
-imports no layer: it knows them through the protocol `Rewirable`, so the same seed gives the same topology whatever form
-the layer is stored in.
+The slides say "prune" and "regrow". What goes and what comes is for `rules.py` to say; an algorithm is a choice of
+rules and of a schedule: `algorithms.py`. The engine imports no layer: it knows them through the protocol `Rewirable`.
 """
 
 import inspect
 import logging
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .choices import choose
-from .positions import absent, draw_distinct, exact_floor
 from .randomness import stream
+from .rules import DROP, GROW, SCHEDULES, Rewirable
 
 log = logging.getLogger(__name__)
-
-
-class Rewirable(Protocol):
-    """What the engine asks of a layer. Positions are sorted int64, row-major in the layer's weight tensor."""
-
-    weight_shape: torch.Size
-    active_weights: int
-    parameter: nn.Parameter  # what the optimiser holds
-
-    def active_positions(self) -> Tensor:
-        """int64 [active_weights], sorted."""
-
-    def active_values(self) -> Tensor:
-        """The weights at `active_positions()`, detached."""
-
-    def watch(self, on: bool) -> None:
-        """Keep, or no longer keep, what the coming backward pass tells of the gradient of *all* weights."""
-
-    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
-        """The watched gradient of all weights, inactive ones too, a block at a time: (first position, flat block).
-
-        None if there is none.
-        """
-
-    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:
-        """Drop the connections at `drop`, then grow those at `grow` with `values`.
-
-        `moments` are optimiser states of the shape of `parameter`: they become zero where connections came or went.
-        """
-
-    def clear_inactive(self) -> None:
-        """Set stored weights of inactive connections to exact zeros (nothing to do where none are stored)."""
 
 
 def rewirable_layers(model: nn.Module) -> dict[str, Rewirable]:
     """The layers that the engine can rewire, by name."""
     return {name: layer for name, layer in model.named_modules() if hasattr(layer, "rewire")}
-
-
-# --- drop: which connections go. (layer, fraction) -> sorted positions ------------------------------------------------
-
-
-def by_magnitude(layer: Rewirable, fraction: float | Fraction) -> Tensor:
-    """Drop the floor(fraction * active) smallest |w|. Of equal ones the first positions go."""
-    return _nearest_to_zero(layer.active_positions(), layer.active_values(), fraction).sort().values
-
-
-def by_sign(layer: Rewirable, fraction: float | Fraction) -> Tensor:
-    """SET's drop: that fraction of the positive weights, and of the negative ones; each time those nearest to zero.
-
-    A weight of exactly zero counts as positive.
-    """
-    positions, values = layer.active_positions(), layer.active_values()
-    halves = [_nearest_to_zero(positions[sign], values[sign], fraction) for sign in (values >= 0, values < 0)]
-    return torch.cat(halves).sort().values
-
-
-def _nearest_to_zero(positions: Tensor, values: Tensor, fraction: float | Fraction) -> Tensor:
-    return positions[values.abs().argsort(stable=True)[: exact_floor(fraction, len(positions))]]
-
-
-# --- grow: which connections come. (layer, taken, count, generator) -> sorted positions, none of them in `taken` ------
-
-
-def at_random(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Grow `count` connections, each position outside `taken` equally likely (SET, slides)."""
-    ranks = draw_distinct(layer.weight_shape.numel() - len(taken), count, generator)
-    return absent(taken, ranks.to(taken.device))
-
-
-def needs_gradient(rule: Callable) -> Callable:
-    """Mark a growth rule that reads `layer.gradient_blocks()`: the engine then has it watched."""
-    rule.needs_gradient = True
-    return rule
-
-
-@needs_gradient
-def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Grow the `count` connections outside `taken` with the largest |gradient| (RigL). Of equal ones the first.
-
-    Exact, and never more than a block and the best `count` so far in memory: the blocks stream by.
-    """
-    best = torch.empty(0, dtype=torch.int64, device=taken.device)
-    scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
-    blocks = layer.gradient_blocks()
-    if blocks is None:
-        raise RuntimeError(
-            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
-            "layers that take part in it, for rules marked with @needs_gradient"
-        )
-    for first, block in blocks:
-        low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
-        candidates = torch.ones(len(block), dtype=torch.bool, device=block.device)
-        candidates[taken[low:high] - first] = False
-        if 0 < count == len(best):
-            candidates &= ~(block.abs() <= scores[-1])  # most fall here, before the sort; a NaN does not
-        here = candidates.nonzero().flatten()
-        best = torch.cat([best, here + first])
-        scores = torch.cat([scores, block[here].abs()])
-        order = scores.argsort(descending=True, stable=True)[:count]  # stable: of equal ones, the earlier block's
-        best, scores = best[order], scores[order]
-    return best.sort().values
-
-
-DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign}
-GROW: dict[str, Callable] = {"random": at_random, "gradient": by_gradient}
-
-# --- schedules: progress in [0, 1) up to the last update -> what is left of the drop fraction -------------------------
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,  # RigL
-    "linear": lambda progress: 1 - progress,
-}
-
-
-# --- the engine -------------------------------------------------------------------------------------------------------
 
 
 class DynamicSparsity:

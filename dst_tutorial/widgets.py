@@ -24,8 +24,8 @@ from .measures import exploration, overlap
 from .models import LeNet300100, SlideCNN
 from .notebook import png
 from .recipes import build, find_recipe
+from .rules import SCHEDULES
 from .sparsify import sparsify
-from .topology import SCHEDULES
 from .training import History, fit
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)

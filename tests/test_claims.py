@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from dst_tutorial import claims, experiments, figures
+from dst_tutorial import claims, experiments, figures, tables
 from dst_tutorial.__main__ import app
 from dst_tutorial.claims import ARTEFACT, CLAIMS, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, ledger
 from dst_tutorial.paths import figures_folder, results_folder
@@ -143,18 +143,18 @@ def test_a_recorded_gpu_is_found_and_the_prose_is_asked_to_say_so(own_results):
     assert (found.measured, found.verdict, found.hardware) == ("1.50 times", REPRODUCED, "a GPU")
     assert claims.gpu_time("Dense+Mask")().measured.startswith("0.60 [")
     assert len([c for c in ledger()[1] if "where the notebooks say not measured" in c]) == 3
-    assert "GPU: a GPU." in figures.benchmark_line(experiments.slides_benchmarks())
-    assert "| torch CSR (GPU) | 1.04 | 0.90 [0.90, 0.90] |" in figures.markdown(
-        figures.benchmark_rows(experiments.slides_benchmarks())
+    assert "GPU: a GPU." in tables.benchmark_line(experiments.slides_benchmarks())
+    assert "| torch CSR (GPU) | 1.04 | 0.90 [0.90, 0.90] |" in tables.markdown(
+        tables.benchmark_rows(experiments.slides_benchmarks())
     )
 
 
 def test_other_work_and_other_machines_do_not_mix(own_results):
-    kept = figures.benchmark_rows(experiments.slides_benchmarks())
+    kept = tables.benchmark_rows(experiments.slides_benchmarks())
     other = json.loads(json.dumps(experiments.load_benchmarks()[0]))
     experiments.record_benchmark({**other, "sparsity": 0.99, "active_weights": 13_439})
     experiments.record_benchmark({**other, "network": "LeNet300100"})
-    assert figures.benchmark_rows(experiments.slides_benchmarks()) == kept
+    assert tables.benchmark_rows(experiments.slides_benchmarks()) == kept
     experiments.record_benchmark({**other, "batch": 100, "provenance": other["provenance"] | {"cpu": "another"}})
     with pytest.raises(ValueError, match="several machines"):
         experiments.slides_benchmarks()
@@ -162,5 +162,5 @@ def test_other_work_and_other_machines_do_not_mix(own_results):
 
 def test_a_benchmark_without_onnx_runtime_has_no_such_row(own_results):
     own_results("benchmark.json", lambda run: run["rows"].pop(2))
-    table = figures.markdown(figures.benchmark_rows(experiments.slides_benchmarks()))
+    table = tables.markdown(tables.benchmark_rows(experiments.slides_benchmarks()))
     assert "| ONNX Runtime, dense (CPU) | not run | not measured | – |" in table

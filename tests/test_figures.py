@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dst_tutorial import figures, plots, slides
+from dst_tutorial import figures, plots, slides, tables
 from dst_tutorial.exercises import csr_benchmark
 from dst_tutorial.experiments import load_masks, load_results
 from dst_tutorial.measures import CHANGES, Mask, changes
@@ -61,14 +61,14 @@ def test_what_is_committed_is_what_the_results_give(written):
 
 def test_the_table_shows_the_recorded_numbers():
     results = load_results("slides")
-    table = figures.markdown(figures.results_rows(results))
+    table = tables.markdown(tables.results_rows(results))
     dense = [r["summary"]["test_accuracy"] for r in results["runs"] if r["config"]["recipe"]["name"] == "dense"]
     assert f"{np.mean(dense):.2f} ± {np.std(dense, ddof=1):.2f}%" in table
     assert "67,175 + 2,186" in table
     assert "98.98%" in table
-    latex = figures.latex(figures.results_rows(results))
+    latex = tables.latex(tables.results_rows(results))
     assert r"98.98\%" in latex
-    assert latex.count(r"\\") == 1 + len(figures.results_rows(results))
+    assert latex.count(r"\\") == 1 + len(tables.results_rows(results))
 
 
 @pytest.mark.parametrize("layer", figures.LAYERS)
@@ -147,7 +147,7 @@ def test_changes():
 
 def test_the_algorithms_table_shows_what_each_accuracy_costs():
     results = load_results("algorithms")
-    rows = {row[""]: row for row in figures.algorithm_rows(results)}
+    rows = {row[""]: row for row in tables.algorithm_rows(results)}
     assert (rows["RigL"]["weights + biases"], rows["RigL"]["multiplications"]) == ("67,173 + 2,186", "12.9%")
     assert (rows["small dense"]["sparsity"], rows["small dense"]["multiplications"]) == (
         "dense, as small as 95%",
@@ -159,7 +159,7 @@ def test_the_algorithms_table_shows_what_each_accuracy_costs():
 
 
 def test_small_dense_networks_have_a_row_a_sparsity():
-    rows = figures.algorithm_rows(load_results("mnist1d"))
+    rows = tables.algorithm_rows(load_results("mnist1d"))
     assert [row[""] for row in rows].count("small dense") == [row[""] for row in rows].count("RigL") == 3
     assert [row[""] for row in rows].count("dense, cosine learning rate") == 1
 

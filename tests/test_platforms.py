@@ -167,7 +167,7 @@ def test_binder_takes_the_conda_environment_and_runs_post_build(source):
     done = run(sys.executable, "-m", "repo2docker", "--no-build", "--debug", ".", timeout=120, cwd=source)
     assert done.returncode == 0, done.said
     conda = yaml.safe_load((source / "environment.yml").read_text())
-    [python] = [spec for spec in conda["dependencies"] if spec.startswith("python=")]
+    [python] = [spec for spec in conda["dependencies"] if str(spec).startswith("python=")]
     assert f"Building conda environment for {python}" in done.said
     dockerfile = done.stdout
     assert re.search(r'MAMBA_EXE\} env update .*--file "environment\.yml"', dockerfile)

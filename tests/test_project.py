@@ -59,13 +59,13 @@ def test_the_engine_imports_no_layer():
 
 def test_a_growth_rule_added_by_the_documentations_example_trains():
     """CONTRIBUTING's block as it stands there, in under 15 lines; then a recipe's run by its name."""
-    from dst_tutorial import algorithms, topology
+    from dst_tutorial import algorithms, rules
     from dst_tutorial.recipes import RECIPES, train
 
     text = (ROOT / "CONTRIBUTING.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.S).group(1)
     assert len(block.strip().splitlines()) < 15
-    tables = topology.GROW, algorithms.ALGORITHMS
+    tables = rules.GROW, algorithms.ALGORITHMS
     before = [dict(table) for table in tables]
     try:
         exec(block, {})

@@ -12,7 +12,7 @@ from dst_tutorial import plots, widgets
 from dst_tutorial.experiments import load_masks
 from dst_tutorial.figures import LAYERS
 from dst_tutorial.notebook import by_mode, mode, png
-from dst_tutorial.topology import SCHEDULES
+from dst_tutorial.rules import SCHEDULES
 from dst_tutorial.widgets import INTERVALS, SPARSITIES, draw_dst, draw_signals, explorer, train_live
 
 
