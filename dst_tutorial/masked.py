@@ -15,7 +15,7 @@ _BLOCK = 2**18  # positions whose gradients are looked at together
 
 
 class _Masked:
-    """What both masked layers share, beside `weight`: the mask, and the protocol of `topology.py`."""
+    """What both masked layers share, beside `weight`: the mask, and the protocol of `rules.py`."""
 
     mask: Tensor  # bool, the shape of `weight`; True = active
     _watching: bool = False
@@ -50,7 +50,7 @@ class _Masked:
         masked._add_mask(mask)
         return masked
 
-    # --- the protocol of topology.py: positions index the flattened weight -----------------------------------------
+    # --- the protocol of rules.py: positions index the flattened weight -----------------------------------------
 
     @property
     def weight_shape(self) -> torch.Size:
