@@ -73,7 +73,7 @@ class _Sparse(nn.Module):
             self.bias.requires_grad_(layer.bias.requires_grad)
         return self.train(layer.training)
 
-    # --- the protocol of topology.py, as far as nothing moves ------------------------------------------------------
+    # --- the protocol of rules.py, as far as nothing moves ------------------------------------------------------
 
     @property
     def parameter(self) -> nn.Parameter:
