@@ -47,7 +47,7 @@ class Rewirable(Protocol):
         """Set stored weights of inactive connections to exact zeros (nothing to do where none are stored)."""
 
 
-# --- drop: which connections go. (layer, fraction) -> sorted positions ------------------------------------------------
+# --- drop: which connections go. (layer, fraction) -> positions -------------------------------------------------------
 
 
 def by_magnitude(layer: Rewirable, fraction: float | Fraction) -> Tensor:
@@ -69,11 +69,12 @@ def _nearest_to_zero(positions: Tensor, values: Tensor, fraction: float | Fracti
     return positions[values.abs().argsort(stable=True)[: exact_floor(fraction, len(positions))]]
 
 
-# --- grow: which connections come. (layer, taken, count, generator) -> sorted positions, none of them in `taken` ------
+# --- grow: which connections come. (layer, taken, count, generator) -> so many positions, none of them in `taken` -----
 
 
 def at_random(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Grow `count` connections, each position outside `taken` equally likely (SET, slides)."""
+    taken = taken.sort().values
     ranks = draw_distinct(layer.weight_shape.numel() - len(taken), count, generator)
     return absent(taken, ranks.to(taken.device))
 
@@ -90,6 +91,7 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
 
     Exact, and never more than a block and the best `count` so far in memory: the blocks stream by.
     """
+    taken = taken.sort().values
     best = torch.empty(0, dtype=torch.int64, device=taken.device)
     scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
     blocks = layer.gradient_blocks()

@@ -11,6 +11,7 @@ import math
 import weakref
 from collections.abc import Callable
 from fractions import Fraction
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -105,11 +106,11 @@ class DynamicSparsity:
     def _check(self) -> None:
         choose(self.unit, {"epochs": None, "steps": None}, "unit")
         for name, number in (("update_interval", self.update_interval), ("duration", self.duration)):
-            if number is not None and (number < 1 or number != int(number)):
+            if number is not None and not (isinstance(number, Real) and number >= 1 and number == int(number)):
                 raise ValueError(f"{name} must be a positive whole number of {self.unit}, got {number!r}")
-        if not 0 <= self.drop_fraction <= 1:
+        if not (isinstance(self.drop_fraction, Real) and 0 <= self.drop_fraction <= 1):
             raise ValueError(f"drop_fraction must be in [0, 1], got {self.drop_fraction!r}")
-        if self.stop is not None and not 0 < self.stop <= 1:
+        if self.stop is not None and not (isinstance(self.stop, Real) and 0 < self.stop <= 1):
             raise ValueError(f"stop is a share of the training and must be in (0, 1], or None, got {self.stop!r}")
         choose(self.schedule, SCHEDULES, "schedule")
         if self.unit == "epochs" and self._reads_gradient:
@@ -170,7 +171,8 @@ class DynamicSparsity:
         last = min(self.end, self.now + epochs * (steps if self.unit == "steps" else 1) + 1)
         if self.drop_fraction and self.now // self.update_interval + 1 >= last / self.update_interval:
             log.warning(
-                "no topology update will come: one is due every %d %s, and the last before %g",
+                "no topology update will come: one is due every %d %s, and the last before %g. "
+                "Train longer, or choose a smaller update_interval",
                 self.update_interval,
                 self.unit,
                 last,
@@ -245,7 +247,7 @@ class DynamicSparsity:
 
     def _choose_dropped(self, name: str, layer: Rewirable, active: Tensor, free: int) -> Tensor:
         """By the drop rule, which may be a reader's own: its mistake must not cost a connection."""
-        chosen = self._drop(layer, self.fraction_of(name, layer))
+        chosen = self._positions(self._drop(layer, self.fraction_of(name, layer)), self._drop, "drop")
         dropped = chosen.unique()  # sorted
         if len(dropped) != len(chosen) or not torch.isin(dropped, active).all():
             raise ValueError(
@@ -263,9 +265,10 @@ class DynamicSparsity:
         taken = active if self.bar_dropped else active[~torch.isin(active, dropped, assume_unique=True)]
         count, total = len(dropped), layer.weight_shape.numel()
         try:
-            grown = self._grow(layer, taken, count, self.generator).unique()  # sorted
+            chosen = self._grow(layer, taken, count, self.generator)
         except RuntimeError as error:
             raise RuntimeError(f"{name}: {error}") from error
+        grown = self._positions(chosen, self._grow, "growth").unique()  # sorted
         if len(grown) != count or grown[0] < 0 or grown[-1] >= total or torch.isin(grown, taken).any():
             raise ValueError(
                 f"the growth rule {getattr(self._grow, '__name__', self._grow)} must return {count} distinct positions "
@@ -273,6 +276,14 @@ class DynamicSparsity:
                 f"{int(torch.isin(grown, taken).sum())} of them taken"
             )
         return grown
+
+    @staticmethod
+    def _positions(chosen, rule: Callable, half: str) -> Tensor:
+        if not torch.is_tensor(chosen) or chosen.dtype != torch.int64:
+            got = f"a tensor of {chosen.dtype}" if torch.is_tensor(chosen) else f"a {type(chosen).__name__}"
+            name = getattr(rule, "__name__", rule)
+            raise TypeError(f"the {half} rule {name} must return positions, an int64 tensor; it returned {got}")
+        return chosen.flatten()
 
     def _moments(self, layer: Rewirable) -> list[Tensor]:
         state = self.optimizer.state.get(layer.parameter, {}).values()

@@ -13,7 +13,7 @@ from torch import nn
 from dst_tutorial import DynamicSparsity, MaskedConv2d, MaskedLinear, SlideCNN, masked, mlp, sparsify
 from dst_tutorial.algorithms import ALGORITHMS, GMP, SET, RigL, Static
 from dst_tutorial.positions import exact_floor
-from dst_tutorial.rules import SCHEDULES, by_gradient, by_magnitude, by_sign
+from dst_tutorial.rules import SCHEDULES, at_random, by_gradient, by_magnitude, by_sign
 from dst_tutorial.sparsify import count_weights, sparse_layers
 
 
@@ -353,6 +353,36 @@ def test_nothing_is_watched_between_updates():
         engine.step()
         assert model.fc1._gradient is None
     assert held == [False, False, True] * 2
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [([3, 4], "a list"), (None, "a NoneType"), (torch.ones(9), "torch.float32"), (torch.ones(9).bool(), "torch.bool")],
+)
+@pytest.mark.parametrize("half", ["drop", "grow"])
+def test_a_rule_that_returns_no_positions_is_told_so(half, returned, told):
+    engine = engine_for(sparsify(mlp(6, 6), 0.5), drop_fraction=0.5, **{half: lambda *_: returned})
+    with pytest.raises(TypeError, match=f"the (drop|growth) rule <lambda> must return positions, .* returned .*{told}"):
+        engine.update()
+
+
+@given(count=st.integers(0, 5), seed=st.integers(0, 99))
+def test_rules_take_positions_in_any_order(count, seed):
+    """A reader's rule hands on what it has put together."""
+    layer = watched(sparsify(mlp(6, 6), 0.5)).fc1
+    taken = layer.active_positions()
+    mixed = taken[torch.randperm(len(taken), generator=torch.Generator().manual_seed(seed))]
+    for rule in (at_random, by_gradient):
+        chosen = [rule(layer, t, count, torch.Generator().manual_seed(seed)) for t in (taken, mixed)]
+        assert torch.equal(*chosen)
+        assert not torch.isin(chosen[0], taken).any()
+
+
+def watched(model):
+    """`model` after a backward pass in which its layer's gradient was watched."""
+    model.fc1.watch(True)
+    model(torch.randn(3, 6, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    return model
 
 
 @pytest.mark.parametrize(
