@@ -35,6 +35,7 @@ COLAB = {
     "ipywidgets": "7.7.1",
     "joblib": "1.5.3",
     "matplotlib": "3.10.0",
+    "numba": "0.60.0",
     "numpy": "2.0.2",
     "packaging": "26.2",
     "pip": "24.1.2",

@@ -1,15 +1,22 @@
-"""What the truly sparse layers call: two functions on a CSR weight, `linear` and `conv2d`.
+"""What the truly sparse layers call: two functions on a CSR weight, `linear` and `conv2d`, in several backends.
 
-`reference` is plain torch, on any device, and the oracle of every backend to come. A layer never asks which one runs.
+`reference` is plain torch, on any device, and the oracle of the others; `cpu` is fast and needs numba. A layer asks
+`backend_for` which one runs, unless it was given one of its own, or `use` has settled it for all.
 """
 
+import importlib.util
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from ..choices import choose
 from . import reference
 from .csr import CSR
 
-__all__ = ["CSR", "REFERENCE", "Backend"]
+__all__ = ["CSR", "REFERENCE", "Backend", "backend_for", "has_numba", "use"]
 
 
 class Backend(NamedTuple):
@@ -20,3 +27,38 @@ class Backend(NamedTuple):
 
 
 REFERENCE = Backend(reference.linear, reference.conv2d)
+
+
+def _cpu() -> Backend:
+    if not has_numba():
+        raise ModuleNotFoundError("the cpu backend needs numba: `pip install numba`", name="numba")
+    from . import cpu  # late: numba takes a second to import
+
+    return Backend(cpu.linear, cpu.conv2d)
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"reference": lambda: REFERENCE, "cpu": cache(_cpu)}
+_settled: Backend | None = None
+
+
+def use(name: str | None) -> None:
+    """Settle the backend of all truly sparse layers: "reference" or "cpu"; None leaves it to `backend_for` again.
+
+    ValueError for an unknown name, ModuleNotFoundError where "cpu" lacks numba.
+    """
+    global _settled
+    _settled = None if name is None else choose(name, BACKENDS, "backend")()
+
+
+def backend_for(values: Tensor) -> Backend:
+    """What has been settled, or else the fastest backend for weights of this device and dtype."""
+    if _settled:
+        return _settled
+    fast = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64) and has_numba()
+    return BACKENDS["cpu" if fast else "reference"]()
+
+
+@cache
+def has_numba() -> bool:
+    """Can the fast backend run here?"""
+    return importlib.util.find_spec("numba") is not None

@@ -63,7 +63,7 @@ def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False, p
     product   what multiplies, with the signature of `matmul`
     """
     y = _affine(weight, x.reshape(-1, weight.width).t(), bias, relu, product)
-    return y.t().contiguous().view(*x.shape[:-1], weight.shape[0])
+    return y.t().view(*x.shape[:-1], weight.shape[0])
 
 
 def conv2d(
@@ -95,12 +95,10 @@ def conv2d(
     y = _affine(weight, taps.reshape(weight.width, -1), bias, relu, product)
     y = y.view(-1, 1, *taps.shape[3:])  # an image a unit and sample
     y = F.max_pool2d(y, pool) if pool > 1 else y
-    return y.view(weight.shape[0], len(x[0]), *y.shape[2:]).transpose(0, 1).contiguous()
+    return y.view(weight.shape[0], len(x[0]), *y.shape[2:]).transpose(0, 1)
 
 
 def _taps(size: int, kernel: int, stride: int, dilation: int) -> list[slice]:
     """What each tap of the kernel sees along one axis of the padded image."""
     reach = size - dilation * (kernel - 1)
-    if reach < 1:
-        raise ValueError(f"the padded images are {size} pixels wide or high, the kernel {size - reach + 1}")
     return [slice(first, first + reach, stride) for first in range(0, dilation * kernel, dilation)]
