@@ -13,7 +13,8 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
     convert                                  from one form of a layer to the other
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
-    kernels, initialisation                  what truly sparse layers call; what active weights start from
+    optim, initialisation                    Adam for few weights; what active weights start from
+    kernels                                  what truly sparse layers call, in several backends
     allocation, rules                        how layers share a budget of weights; what an update drops and grows
     positions, randomness, slides, choices   the ground floor: sets of positions, random streams, the slides' numbers,
     checkpoint, paths, provenance            choosing by name; files, folders, where a number comes from
@@ -25,7 +26,7 @@ __version__ = "0.1.0"
 
 try:
     from .algorithms import SET, RigL
-    from .convert import to_truly_sparse
+    from .convert import to_masked, to_truly_sparse
     from .data import load_mnist
     from .masked import MaskedConv2d, MaskedLinear
     from .models import LeNet300100, SlideCNN, mlp
@@ -57,5 +58,6 @@ __all__ = [
     "load_mnist",
     "mlp",
     "sparsify",
+    "to_masked",
     "to_truly_sparse",
 ]

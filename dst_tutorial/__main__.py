@@ -66,6 +66,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 42,
     network: Annotated[str | None, typer.Option(help="SlideCNN, LeNet300100 or MLP1D.")] = None,
     data_set: Annotated[str, typer.Option(help="mnist or mnist1d.")] = "mnist",
+    backend: Annotated[str, typer.Option(help="Of sparse layers: masked (simulated) or sparse (truly).")] = "masked",
     train_size: Annotated[int | None, typer.Option(help="The first so many training images; all by default.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Written every epoch; goes on from it if there.")] = None,
     as_json: Json = False,
@@ -81,7 +82,16 @@ def train(
     load = choose(data_set, DATASETS, "data set")
     make = choose(network or {"mnist": "SlideCNN", "mnist1d": "MLP1D"}[data_set], NETWORKS, "network")
     images = load().take(train_size)
-    run = run_recipe(found, images, network=make, epochs=epochs, sparsity=sparsity, seed=seed, checkpoint=checkpoint)
+    run = run_recipe(
+        found,
+        images,
+        network=make,
+        epochs=epochs,
+        sparsity=sparsity,
+        seed=seed,
+        backend=backend,
+        checkpoint=checkpoint,
+    )
     summary = run.summary()
     if as_json:
         _print_json(summary)

@@ -66,7 +66,7 @@ def dense(model: nn.Module, images: Tensor, threads: int) -> Callable:
 
 
 def torch_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    return to_truly_sparse(model)
+    return _with_backend(to_truly_sparse(model), REFERENCE)
 
 
 def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
@@ -79,9 +79,13 @@ def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
             matrices[weight.values] = csr_matrix(tuple(parts), weight.shape)
         return torch.from_numpy(matrices[weight.values] @ x.numpy())
 
-    for layer in sparse_layers(sparse).values():
-        layer.backend = Backend(*(partial(function, product=product) for function in REFERENCE))
-    return sparse
+    return _with_backend(sparse, Backend(*(partial(function, product=product) for function in REFERENCE)))
+
+
+def _with_backend(model: nn.Module, backend: Backend) -> nn.Module:
+    for layer in sparse_layers(model).values():
+        layer.backend = backend
+    return model
 
 
 def onnx_runtime(model: nn.Module, images: Tensor, threads: int) -> Callable:

@@ -1,18 +1,19 @@
-"""The same network in another form: masked -> truly sparse, or masked -> dense with zeros in it."""
+"""The same network in another form: masked <-> truly sparse, or masked -> dense with zeros in it."""
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from .masked import MASKED_FORM, MaskedConv2d, MaskedLinear
 from .sparse import SparseConv2d, SparseLinear
 
 
 class Run(NamedTuple):
-    """A masked layer of an `nn.Sequential`, with what follows it there and can be folded into its sparse form."""
+    """A layer of an `nn.Sequential`, with what follows it there and can be folded into its sparse form."""
 
     layer: nn.Module
     options: dict  # of the sparse form
@@ -32,21 +33,67 @@ def to_truly_sparse(model: nn.Module, *, fold: bool = True) -> nn.Module:
     masked = [layer for layer in model.modules() if isinstance(layer, (MaskedLinear, MaskedConv2d))]
     if not masked:
         raise ValueError(f"nothing to convert: this {type(model).__name__} has no masked layer; call sparsify first")
-    if any(_hooks(layer) for layer in masked):
-        raise ValueError(
-            "a masked layer has forward or backward hooks, which its sparse form would not have: remove them"
-        )
-    runs = {run.layer: run for run in _runs(model)} if fold else {}
+    weights = {layer: (layer.active_positions(), layer.active_values()) for layer in masked}
+    return with_sparse_layers(model, weights, fold)
+
+
+def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tensor, Tensor]], fold: bool) -> nn.Module:
+    """A copy of `model` in which these layers (dense or masked) are truly sparse, with (positions, values) each."""
+    if any(_hooks(layer) for layer in weights):
+        raise ValueError("a layer has forward or backward hooks, which its sparse form would not have: remove them")
+    runs = {run.layer: run for run in _runs(model, weights)} if fold else {}
     sparse = {}
-    for layer in masked:
-        form = SparseLinear if isinstance(layer, MaskedLinear) else SparseConv2d
+    for layer, (positions, values) in weights.items():
+        form = SparseLinear if isinstance(layer, nn.Linear) else SparseConv2d
         options = runs[layer].options if layer in runs else {}
-        sparse[id(layer)] = form.from_masked(layer, **options)
+        sparse[id(layer)] = form.from_dense(layer, positions, values, **options)
     copied = copy.deepcopy(model, sparse)  # a memo of what is "copied already": no dense weight is copied
     for run in runs.values():
         for name in run.followers:
             copied.get_submodule(run.block)._modules[name] = nn.Identity()
     return copied
+
+
+def to_masked(model: nn.Module) -> nn.Module:
+    """A copy of `model` whose truly sparse layers are masked: the way back, with dense weights and all zeros stored.
+
+    What a layer has swallowed follows it again: in the places that `to_truly_sparse` left in an `nn.Sequential`, or
+    else in a Sequential of its own. ValueError where there is no truly sparse layer.
+    """
+    masked, followers = {}, {}
+    for layer in model.modules():
+        if isinstance(layer, (SparseLinear, SparseConv2d)):
+            masked[id(layer)], followers[layer] = _masked(layer)
+    if not masked:
+        raise ValueError(f"nothing to convert: this {type(model).__name__} has no truly sparse layer")
+    for block in model.modules():
+        modules = list(block.children()) if type(block).forward is nn.Sequential.forward else []
+        for i, layer in enumerate(modules):
+            places = modules[i + 1 : i + 1 + len(followers.get(layer, []))]
+            if places and all(type(place) is nn.Identity for place in places):
+                masked |= {id(place): form for place, form in zip(places, followers.pop(layer), strict=True)}
+    for layer, behind in followers.items():
+        if behind:
+            masked[id(layer)] = nn.Sequential(masked[id(layer)], *behind)
+    return copy.deepcopy(model, masked)
+
+
+def _masked(layer: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    """The masked form of a truly sparse layer, and what has to follow it."""
+    form, dense = (
+        (MaskedLinear, nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta"))
+        if isinstance(layer, SparseLinear)
+        else (MaskedConv2d, nn.Conv2d(**layer.geometry, bias=layer.bias is not None, device="meta"))
+    )
+    dense.weight = nn.Parameter(layer.to_dense(), layer.values.requires_grad)
+    if layer.bias is not None:
+        dense.bias = nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
+    mask = torch.zeros(layer.weight_shape.numel(), dtype=torch.bool, device=layer.values.device)
+    mask[layer.active_positions()] = True
+    pool = getattr(layer, "pool", 1)
+    behind = [nn.ReLU()] * layer.relu + [nn.MaxPool2d(pool)] * (pool > 1)
+    masked = form.from_dense(dense, mask.reshape(layer.weight_shape))
+    return masked.train(layer.training), behind
 
 
 def to_dense(model: nn.Module) -> nn.Module:
@@ -66,21 +113,21 @@ def to_dense(model: nn.Module) -> nn.Module:
     return model
 
 
-def _runs(model: nn.Module) -> Iterator[Run]:
+def _runs(model: nn.Module, layers: Container[nn.Module]) -> Iterator[Run]:
     uses = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     for path, block in model.named_modules():
         if type(block).forward is not nn.Sequential.forward:
             continue
         names, modules = list(block._modules), list(block._modules.values())
         for i, layer in enumerate(modules):
-            if uses[layer] > 1:  # elsewhere it may be followed by something else
+            if layer not in layers or uses[layer] > 1:  # elsewhere it may be followed by something else
                 continue
             relu, pool = (*modules[i + 1 : i + 3], None, None)[:2]
             if type(relu) is not nn.ReLU or _hooks(relu):
                 continue
-            if isinstance(layer, MaskedLinear):
+            if isinstance(layer, nn.Linear):
                 yield Run(layer, {"relu": True}, path, names[i + 1 : i + 2])
-            elif isinstance(layer, MaskedConv2d) and type(pool) is nn.MaxPool2d and _halves(pool) and not _hooks(pool):
+            elif type(pool) is nn.MaxPool2d and _halves(pool) and not _hooks(pool):
                 yield Run(layer, {"relu": True, "pool": 2}, path, names[i + 1 : i + 3])
 
 

@@ -1,5 +1,7 @@
 """What sparsity costs and saves, counted: bytes (float32 values, bool masks, int32 indices) and multiplications."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -54,13 +56,13 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     def count(name: str):
         def hook(layer, inputs, output):
             weights = layer.active_weights if hasattr(layer, "active_weights") else layer.weight.numel()
-            counts[name] = counts.get(name, 0) + weights * output[0].numel() // _shape(layer)[0]
+            size = layer.output_size if hasattr(layer, "output_size") else None  # it may have been pooled
+            places = math.prod(size(*inputs[0].shape[-2:])) if size else output[0].numel() // _shape(layer)[0]
+            counts[name] = counts.get(name, 0) + weights * places
 
         return hook
 
     for name, layer in {**prunable_layers(model), **sparse_layers(model)}.items():
-        if getattr(layer, "pool", 1) > 1:
-            raise ValueError(f"{name} pools its output: count the masked network, before its layers are folded")
         hooks.append(layer.register_forward_hook(count(name)))
     training = model.training
     try:

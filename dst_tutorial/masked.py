@@ -79,11 +79,14 @@ class _Masked:
         blocks = self._gradient.flatten().split(_BLOCK)
         return ((i * _BLOCK, block) for i, block in enumerate(blocks))
 
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        return self._gradient.take(positions)
+
     @torch.no_grad()
-    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:
+    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
         weight = self.weight.data
         touched = torch.cat([drop, grow])
-        for tensor in (weight, *moments):  # take / put_ flatten by meaning, whatever the memory layout
+        for tensor in (weight, *(moments if reset else [])):  # put_ flattens by meaning, whatever the memory layout
             tensor.put_(touched, torch.zeros_like(touched, dtype=tensor.dtype))
         weight.put_(grow, values.to(weight))
         self.mask.put_(drop, torch.zeros_like(drop, dtype=torch.bool))

@@ -15,6 +15,7 @@ from .choices import choose
 from .data import Dataset
 from .ledger import macs
 from .models import SlideCNN
+from .optim import Adam
 from .sparsify import check_sparsity, count_weights, prunable_layers, sparsify
 from .topology import DynamicSparsity
 from .training import Epoch, History, fit
@@ -33,10 +34,6 @@ class Recipe:
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
-
-    @property
-    def backend(self) -> str:
-        return "dense" if self.sparsify is None else "masked"
 
     @property
     def has_sparsity(self) -> bool:
@@ -111,29 +108,32 @@ def train(
     sparsity: float = 0.95,
     seed: int = 42,
     progress: bool = True,
+    backend: str = "masked",
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Run:
     """Build `network` and train it by `recipe`. The same seed gives the same run (on the same number of threads).
 
     `sparsity` does not concern the dense recipes, which report 0; `small-dense` is as small as a network of that
-    sparsity. `checkpoint` and `on_epoch` are `fit`'s.
+    sparsity. `backend` is the form of the sparse layers, "masked" or "sparse": the same topologies and, but for
+    rounding, the same numbers. `checkpoint` and `on_epoch` are `fit`'s.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     check_sparsity(sparsity)
+    choose(backend, {"masked": None, "sparse": None}, "backend")
     config = {
         "recipe": recipe.name,
         "network": network.__name__,
-        "backend": recipe.backend,
+        "backend": backend if recipe.sparsify else "dense",
         "sparsity": sparsity if recipe.has_sparsity else 0.0,
         "seed": seed,
         "data_set": data.name,
         "train_size": len(data.train_labels),
         "test_size": len(data.test_labels),
     }
-    model = build(recipe, network, sparsity, seed)
+    model = build(recipe, network, sparsity, seed, backend)
     _check_it_reads(model, data, network)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    optimizer = (Adam if backend == "sparse" else torch.optim.Adam)(model.parameters(), lr=recipe.learning_rate)
     history = fit(
         model,
         data,
@@ -162,7 +162,8 @@ def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:
         raise ValueError(f"{network.__name__} does not read {data.name}, whose images are {shape}: {error}") from error
 
 
-def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, seed: int) -> nn.Module:
+def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, seed: int,
+          backend: str = "masked") -> nn.Module:  # fmt: skip
     """The untrained network of a recipe."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -172,8 +173,9 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
     if recipe.sparsify is None:
         return model
     if algorithm_of(recipe).regrows:
-        return sparsify(model, sparsity, seed=seed, **recipe.sparsify)
-    return sparsify(model, 0.0, init=recipe.sparsify.get("init", "fan_in"), seed=seed)  # what only drops starts dense
+        return sparsify(model, sparsity, kind=backend, seed=seed, **recipe.sparsify)
+    init = recipe.sparsify.get("init", "fan_in")
+    return sparsify(model, 0.0, init=init, kind=backend, seed=seed)  # what only drops starts dense
 
 
 def parameters_left(model: nn.Module, sparsity: float) -> int:

@@ -37,10 +37,14 @@ class Rewirable(Protocol):
         None if there is none.
         """
 
-    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor]) -> None:
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        """The watched gradient at these positions."""
+
+    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
         """Drop the connections at `drop`, then grow those at `grow` with `values`.
 
-        `moments` are optimiser states of the shape of `parameter`: they become zero where connections came or went.
+        `moments` are the optimiser's states of the shape of `parameter`: each follows its connection, and with `reset`
+        becomes zero where connections came or went. `parameter` may be another one afterwards.
         """
 
     def clear_inactive(self) -> None:
@@ -69,6 +73,9 @@ def _nearest_to_zero(positions: Tensor, values: Tensor, fraction: float | Fracti
     return positions[values.abs().argsort(stable=True)[: exact_floor(fraction, len(positions))]]
 
 
+WIDEST = 2**28  # positions whose gradients are all looked at: some seconds a layer of that size, at a batch of 64
+CANDIDATES = 10  # for each connection to grow, beyond that
+
 # --- grow: which connections come. (layer, taken, count, generator) -> so many positions, none of them in `taken` -----
 
 
@@ -89,7 +96,8 @@ def needs_gradient(rule: Callable) -> Callable:
 def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Grow the `count` connections outside `taken` with the largest |gradient| (RigL). Of equal ones the first.
 
-    Exact, and never more than a block and the best `count` so far in memory: the blocks stream by.
+    Exact, and never more than a block and the best `count` so far in memory: the blocks stream by. In layers of more
+    than `WIDEST` positions an approximation: of `CANDIDATES` times as many, drawn at random, the largest.
     """
     taken = taken.sort().values
     best = torch.empty(0, dtype=torch.int64, device=taken.device)
@@ -100,6 +108,11 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
             "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
             "layers that take part in it, for rules marked with @needs_gradient"
         )
+    if layer.weight_shape.numel() > WIDEST:
+        drawn = min(CANDIDATES * count, layer.weight_shape.numel() - len(taken))
+        candidates = at_random(layer, taken, drawn, generator)
+        order = layer.gradient_at(candidates).abs().argsort(descending=True, stable=True)
+        return candidates[order[:count]].sort().values
     for first, block in blocks:
         low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
         candidates = torch.ones(len(block), dtype=torch.bool, device=block.device)

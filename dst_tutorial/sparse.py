@@ -4,14 +4,20 @@ Both layers can swallow what follows them (`relu=True`; `pool=2` for a convoluti
 of two or three (the reference does not). `to_truly_sparse` folds the runs of an `nn.Sequential` so.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from .initialisation import he_fan_in
-from .kernels import CSR, REFERENCE, Backend
+from .kernels import CSR, Backend, backend_for
 from .kernels.csr import indices_of
 from .positions import draw_distinct
+
+_GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+_BLOCK = 2**18  # positions whose gradients are looked at together
 
 
 def _pair(value) -> tuple[int, int]:
@@ -19,13 +25,13 @@ def _pair(value) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _settings(layer: nn.Module) -> dict:
-    """What a sparse layer takes over from a masked one, beside its sizes."""
+def _settings(layer: nn.Module, positions: Tensor) -> dict:
+    """What a sparse layer takes over from a dense or a masked one, beside its sizes."""
     return {
         "bias": layer.bias is not None,
-        "positions": layer.active_positions(),
+        "positions": positions,
         "generator": torch.Generator(),  # the values it draws are replaced; the global random state stays
-        "device": layer.weight.device,
+        "device": None if layer.weight.is_meta else layer.weight.device,
         "dtype": layer.weight.dtype,
     }
 
@@ -36,7 +42,8 @@ class _Sparse(nn.Module):
     values: nn.Parameter  # [active]
     columns: Tensor  # int32 [active]
     row_pointers: Tensor  # int32 [units + 1]
-    backend: Backend = REFERENCE  # another may be set on a layer
+    backend: Backend | None = None  # one of its own; otherwise what `backend_for` says
+    _watching: bool = False
 
     def _add_weight(self, shape: tuple, density: float | None, positions: Tensor | None, bias: bool,
                     generator: torch.Generator | None, device, dtype) -> None:  # fmt: skip
@@ -58,22 +65,28 @@ class _Sparse(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype)) if bias else None
         self.register_buffer("columns", columns.to(device))
         self.register_buffer("row_pointers", row_pointers.to(device))
+        self._watched: list[tuple[Tensor, Tensor]] = []  # (inputs, gradient before ReLU and pooling) of each use
 
     @property
     def csr(self) -> CSR:
         return CSR(self.values, self.columns, self.row_pointers, self.weight_shape[1:].numel())
 
     @torch.no_grad()
-    def _take_weights(self, layer: nn.Module):
-        """A masked layer's values and bias, with what it says of their gradients, and its mode."""
-        self.values.copy_(layer.active_values())
+    def _take_weights(self, layer: nn.Module, values: Tensor):
+        """These values and a layer's bias, with what the layer says of their gradients, and its mode."""
+        self.values.copy_(values)
         self.values.requires_grad_(layer.weight.requires_grad)
         if layer.bias is not None:
-            self.bias.copy_(layer.bias)
+            if not layer.bias.is_meta:  # a shape without numbers: the bias stays zero
+                self.bias.copy_(layer.bias)
             self.bias.requires_grad_(layer.bias.requires_grad)
         return self.train(layer.training)
 
-    # --- the protocol of rules.py, as far as nothing moves ------------------------------------------------------
+    @property
+    def _kernels(self) -> Backend:
+        return self.backend or backend_for(self.values)
+
+    # --- the protocol of rules.py -----------------------------------------------------------------------------------
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -88,6 +101,37 @@ class _Sparse(nn.Module):
 
     def active_values(self) -> Tensor:
         return self.values.detach()
+
+    def watch(self, on: bool) -> None:
+        self._watching = on
+        self._watched.clear()
+
+    def _watch_gradient(self, x: Tensor, y: Tensor) -> None:
+        """Keep the inputs, and the gradient of the outputs to come: together they tell that of every weight."""
+        if self.values.grad is None:  # after zero_grad: what was watched of a batch that was thrown away goes, too
+            self._watched.clear()
+        if y.requires_grad:
+            inputs = x.detach()
+            y.register_hook(lambda gradient: self._watched.append((inputs, gradient)))
+
+    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
+        return self._gradient_blocks() if self._watched else None
+
+    @torch.no_grad()
+    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
+        """What is not stored cannot be kept: even without `reset` the moments of grown connections start at zero."""
+        before = self.active_positions()
+        kept = ~torch.isin(before, drop, assume_unique=True)
+        positions, order = torch.cat([before[kept], grow]).sort()
+        for moment in moments:
+            moment.data = torch.cat([moment[kept], moment.new_zeros(len(grow))])[order]
+        values = torch.cat([self.values[kept], values.to(self.values)])[order]
+        if len(drop) == len(grow):
+            self.values.copy_(values)
+            self.values.grad = None  # it was that of other connections
+        else:  # autograd does not let a parameter change its size
+            self.values = nn.Parameter(values, self.values.requires_grad)
+        self.columns, self.row_pointers = indices_of(positions, self.weight_shape[0], self.csr.width)
 
     def clear_inactive(self) -> None:
         """Nothing to do: no inactive weight is stored."""
@@ -106,10 +150,21 @@ class _Sparse(nn.Module):
             if not (inside and starts and (pointers.diff() >= 0).all()):
                 errors.append(f"{prefix}columns and {prefix}row_pointers are not those of a weight [{rows}, {width}]")
                 return
+            if len(columns) != len(self.columns):  # another number of connections is another topology, no mistake
+                self.columns = self.columns.new_empty(len(columns))
+                self.values.data = self.values.new_empty(len(columns))
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
 
     def extra_repr(self) -> str:
         return f"active={self.active_weights:,} of {self.weight_shape.numel():,}"
+
+
+def _chosen(layer: nn.Module, positions: Tensor | None, values: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Positions and values of the weights of a layer that are to stay: its non-zeros, if not given."""
+    weight = layer.weight.detach()
+    if positions is None:
+        positions = weight.flatten().nonzero().flatten()
+    return positions, weight.take(positions.to(weight.device)) if values is None else values
 
 
 class SparseLinear(_Sparse):
@@ -135,13 +190,39 @@ class SparseLinear(_Sparse):
     @classmethod
     def from_masked(cls, layer: nn.Linear, *, relu: bool = False) -> "SparseLinear":
         """The same function as the masked layer (and a ReLU behind it), without the weights that are zero."""
+        return cls.from_dense(layer, layer.active_positions(), layer.active_values(), relu=relu)
+
+    @classmethod
+    def from_dense(cls, layer: nn.Linear, positions: Tensor | None = None, values: Tensor | None = None, *,
+                   relu: bool = False) -> "SparseLinear":  # fmt: skip
+        """The layer with its weights at `positions` only (its non-zeros, if not given), or `values` in their place."""
+        positions, values = _chosen(layer, positions, values)
         sizes = layer.in_features, layer.out_features
-        return cls(*sizes, relu=relu, **_settings(layer))._take_weights(layer)
+        return cls(*sizes, relu=relu, **_settings(layer, positions))._take_weights(layer, values)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.in_features:
             raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
-        return self.backend.linear(x, self.csr, self.bias, relu=self.relu)
+        if not self._watching:
+            return self._kernels.linear(x, self.csr, self.bias, relu=self.relu)
+        y = self._kernels.linear(x, self.csr, self.bias)
+        self._watch_gradient(x, y)
+        return F.relu(y) if self.relu else y
+
+    def _gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
+        watched = [(x.reshape(-1, self.in_features), g.reshape(-1, self.out_features)) for x, g in self._watched]
+        rows = max(1, _BLOCK // max(1, self.in_features))
+        for first in range(0, self.out_features, rows):
+            block = sum(g[:, first : first + rows].t() @ x for x, g in watched)
+            yield first * self.in_features, block.flatten()
+
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        rows, columns = positions // self.in_features, positions % self.in_features
+        found = torch.zeros(len(positions), dtype=self.values.dtype, device=self.values.device)
+        for x, g in self._watched:
+            for one_x, one_g in zip(x.reshape(-1, self.in_features), g.reshape(-1, self.out_features), strict=True):
+                found += one_g[rows] * one_x[columns]
+        return found
 
     def extra_repr(self) -> str:
         fused = ", relu=True" if self.relu else ""
@@ -185,30 +266,68 @@ class SparseConv2d(_Sparse):
     @classmethod
     def from_masked(cls, layer: nn.Conv2d, *, relu: bool = False, pool: int = 1) -> "SparseConv2d":
         """The same function as the masked layer (and ReLU and pooling behind it), without the weights that are zero."""
-        names = (
-            "in_channels",
-            "out_channels",
-            "kernel_size",
-            "stride",
-            "padding",
-            "dilation",
-            "groups",
-            "padding_mode",
-        )
-        geometry = {name: getattr(layer, name) for name in names}
-        return cls(**geometry, relu=relu, pool=pool, **_settings(layer))._take_weights(layer)
+        return cls.from_dense(layer, layer.active_positions(), layer.active_values(), relu=relu, pool=pool)
+
+    @classmethod
+    def from_dense(cls, layer: nn.Conv2d, positions: Tensor | None = None, values: Tensor | None = None, *,
+                   relu: bool = False, pool: int = 1) -> "SparseConv2d":  # fmt: skip
+        """The layer with its weights at `positions` only (its non-zeros, if not given), or `values` in their place."""
+        geometry = {name: getattr(layer, name) for name in _GEOMETRY}
+        positions, values = _chosen(layer, positions, values)
+        made = cls(**geometry, relu=relu, pool=pool, **_settings(layer, positions))
+        return made._take_weights(layer, values)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
             raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(x.shape)}")
+        if min(self.output_size(*x.shape[-2:])) < 1:
+            height, width = x.shape[-2:]
+            raise ValueError(
+                f"images of {height} x {width} pixels, padded, are too small for the kernel {self.kernel_size}"
+            )
         images, margins = x if x.dim() == 4 else x[None], self._margins
         if self.padding_mode != "zeros":
             images, margins = F.pad(images, margins, mode=self.padding_mode), (0, 0, 0, 0)
         geometry = {name: getattr(self, name) for name in ("kernel_size", "stride", "dilation", "groups")}
-        y = self.backend.conv2d(
-            images, self.csr, self.bias, **geometry, margins=margins, relu=self.relu, pool=self.pool
-        )
+        fused = {} if self._watching else {"relu": self.relu, "pool": self.pool}
+        y = self._kernels.conv2d(images, self.csr, self.bias, **geometry, margins=margins, **fused)
+        if self._watching:
+            self._watch_gradient(F.pad(images.detach(), margins), y)
+            y = F.relu(y) if self.relu else y
+            y = F.max_pool2d(y, self.pool) if self.pool > 1 else y
         return y if x.dim() == 4 else y[0]
+
+    @property
+    def geometry(self) -> dict:
+        """The arguments of an `nn.Conv2d` of this kind, but for the bias."""
+        return {name: getattr(self, name) for name in _GEOMETRY}
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what an image of this size becomes, before any pooling."""
+        left, right, top, bottom = self._margins
+        padded = height + top + bottom, width + left + right
+        return tuple(
+            (size - d * (k - 1) - 1) // step + 1
+            for size, k, d, step in zip(padded, self.kernel_size, self.dilation, self.stride, strict=True)
+        )
+
+    def _gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
+        channels, units = self.in_channels // self.groups, self.out_channels // self.groups
+        width = self.weight_shape[1:].numel()
+        at_once = max(1, _BLOCK // width)
+        for unit in range(0, self.out_channels, units):  # a group's units read its channels
+            read = slice(unit // units * channels, unit // units * channels + channels)
+            for first in range(unit, unit + units, at_once):
+                last = min(first + at_once, unit + units)
+                shape = (last - first, *self.weight_shape[1:])
+                block = sum(
+                    conv2d_weight(x[:, read], shape, g[:, first:last], self.stride, 0, self.dilation)
+                    for x, g in self._watched
+                )
+                yield first * width, block.flatten()
+
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        return torch.cat([block for _, block in self._gradient_blocks()])[positions]
 
     def extra_repr(self) -> str:
         told = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

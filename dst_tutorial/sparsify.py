@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .allocation import ALLOCATIONS, Counts, Shapes, allocate
 from .choices import choose
-from .convert import to_truly_sparse
+from .convert import with_sparse_layers
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
 from .positions import draw_distinct
@@ -94,7 +94,8 @@ def sparsify(
                 others share what is left of the budget by `allocation`
     init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,
                 scaled up for the layer's density), or a function
-    kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`
+    kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`; then
+                `model` may be on the meta device, shapes without numbers, if it could not exist densely
     seed        of the masks and of drawn values; it touches no global random state
 
     Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
@@ -117,12 +118,14 @@ def sparsify(
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
-    masked = {}
+    weights = {}
     for name, layer in dense.items():
         positions = draw_distinct(layer.weight.numel(), counts[name], masks)
-        masked[id(layer)] = _masked(layer, positions, initial(layer, positions, values))
-    model = copy.deepcopy(model, masked)  # a memo of what is "copied already": wherever a layer stands, its masked form
-    return model if kind == "masked" else to_truly_sparse(model)
+        weights[layer] = positions, initial(layer, positions, values)
+    if kind == "sparse":  # at once: no mask is ever made
+        return with_sparse_layers(model, weights, fold=True)
+    masked = {id(layer): _masked(layer, *chosen) for layer, chosen in weights.items()}
+    return copy.deepcopy(model, masked)  # a memo of what is "copied already": wherever a layer stands, its masked form
 
 
 def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:

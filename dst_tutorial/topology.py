@@ -91,10 +91,8 @@ class DynamicSparsity:
 
     def _find_layers(self, model: nn.Module) -> dict[str, Rewirable]:
         layers = rewirable_layers(model)
-        if not layers and any(hasattr(layer, "active_positions") for layer in model.modules()):
-            raise ValueError("truly sparse layers cannot be rewired yet: train the masked form, then to_truly_sparse")
         if not layers:
-            raise ValueError("nothing to rewire: the model has no masked layer; call sparsify(model, sparsity) first")
+            raise ValueError("nothing to rewire: the model has no sparse layer; call sparsify(model, sparsity) first")
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, layer in layers.items():
             if layer.parameter.requires_grad and id(layer.parameter) not in held:
@@ -242,7 +240,10 @@ class DynamicSparsity:
             return 0
         grown = self._choose_grown(name, layer, active, dropped) if self.regrows else dropped[:0]
         values = self.grown_std * torch.randn(len(grown), generator=self.generator)
-        layer.rewire(dropped, grown, values, self._moments(layer) if self.reset_moments else [])
+        before = layer.parameter
+        layer.rewire(dropped, grown, values, self._moments(layer), self.reset_moments)
+        if layer.parameter is not before:
+            self._replace(before, layer.parameter)
         return len(dropped)
 
     def _choose_dropped(self, name: str, layer: Rewirable, active: Tensor, free: int) -> Tensor:
@@ -284,6 +285,13 @@ class DynamicSparsity:
             name = getattr(rule, "__name__", rule)
             raise TypeError(f"the {half} rule {name} must return positions, an int64 tensor; it returned {got}")
         return chosen.flatten()
+
+    def _replace(self, before: nn.Parameter, now: nn.Parameter) -> None:
+        """Have the optimiser hold another parameter, with the state of the one before."""
+        for group in self.optimizer.param_groups:
+            group["params"] = [now if p is before else p for p in group["params"]]
+        if before in self.optimizer.state:
+            self.optimizer.state[now] = self.optimizer.state.pop(before)
 
     def _moments(self, layer: Rewirable) -> list[Tensor]:
         state = self.optimizer.state.get(layer.parameter, {}).values()

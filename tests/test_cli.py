@@ -44,6 +44,22 @@ def test_train_prints_one_json_document_on_standard_output():
     assert len(summary["seconds_per_epoch"]) == 1
 
 
+@pytest.mark.parametrize("recipe", ["slides", "set", "erk-rigl", "static"])
+def test_every_sparse_recipe_trains_truly_sparse(invoke, recipe):
+    """And comes to the same as masked, but for rounding."""
+    runs = []
+    for backend in ("masked", "sparse"):
+        done = invoke("train", "--recipe", recipe, "--epochs", "2", "--sparsity", "0.8", "--train-size", "128",
+                     "--network", "LeNet300100", "--backend", backend, "--json")  # fmt: skip
+        assert done.exit_code == 0, done.output
+        runs.append(json.loads(done.stdout))
+    masked, sparse = runs
+    assert (masked["backend"], sparse["backend"]) == ("masked", "sparse")
+    assert sparse["test_loss"] == pytest.approx(masked["test_loss"], rel=0.01)
+    same = ("active_weights", "total_weights", "biases", "macs", "dense_macs")
+    assert [sparse[name] for name in same] == [masked[name] for name in same]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -53,6 +69,7 @@ def test_train_prints_one_json_document_on_standard_output():
         (["--recipe", "dense", "--data-set", "cifar"], "unknown data set 'cifar'; choose from mnist, mnist1d"),
         (["--recipe", "dense", "--network", "VGG"], "unknown network 'VGG'; choose from SlideCNN, LeNet300100, MLP1D"),
         (["--recipe", "dense", "--network", "MLP1D"], "MLP1D does not read mnist"),
+        (["--recipe", "slides", "--backend", "csr"], "unknown backend 'csr'; choose from masked, sparse"),
         (["--recipe", "dense", "--train-size", "64", "--checkpoint", "."], "must be a file"),
     ],
 )

@@ -69,9 +69,11 @@ def test_a_shared_layer_counts_every_time_and_modes_are_kept():
     assert not model[1].num_batches_tracked
 
 
-def test_a_folded_pooling_hides_what_the_convolution_computed():
-    with pytest.raises(ValueError, match="conv1 pools its output: count the masked network"):
-        macs(sparsify(SlideCNN(), 0.95, kind="sparse"), torch.zeros(1, 28, 28))
+@pytest.mark.parametrize("size", [28, 27, 13])
+def test_folded_layers_count_as_the_masked_ones(size):
+    masked = sparsify(SlideCNN((3, 4), (6,), size), 0.5)
+    image = torch.zeros(1, size, size)
+    assert macs(to_truly_sparse(masked), image) == macs(masked, image)
 
 
 def test_counting_leaves_no_hook_behind():

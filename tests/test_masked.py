@@ -152,7 +152,7 @@ def test_rewire_works_in_any_memory_layout():
     mask.view(-1)[:10] = True
     layer = MaskedConv2d(3, 4, 2, mask=mask).to(memory_format=torch.channels_last)
     values = layer.active_values()
-    layer.rewire(torch.tensor([0, 3]), torch.tensor([20, 30]), torch.tensor([7.0, 8.0]), [])
+    layer.rewire(torch.tensor([0, 3]), torch.tensor([20, 30]), torch.tensor([7.0, 8.0]), [], reset=True)
     assert layer.active_positions().tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 20, 30]
     assert torch.equal(layer.active_values()[:8], values[[1, 2, 4, 5, 6, 7, 8, 9]])
     assert layer.active_values()[8:].tolist() == [7.0, 8.0]

@@ -640,11 +640,6 @@ def test_an_optimiser_of_another_model_is_noticed():
         RigL(sparsify(dense, 0.5), torch.optim.SGD(dense.parameters(), lr=0.1))
 
 
-def test_truly_sparse_layers_are_not_rewired_yet():
-    with pytest.raises(ValueError, match="truly sparse layers cannot be rewired yet"):
-        with_sgd(RigL, sparsify(mlp(6, 5), 0.5, kind="sparse"))
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
