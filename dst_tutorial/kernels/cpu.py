@@ -5,7 +5,6 @@ that the next truly sparse layer takes it as it is; only a first layer, and padd
 """
 
 import math
-import sys
 import threading
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from tqdm.auto import tqdm
 
 from . import loops
 from .csr import CSR
@@ -174,14 +174,18 @@ def _run(kernel, *arguments) -> None:
     if key in _compiled:
         kernel(*arguments)
         return
-    said = f"compiling {kernel.__name__} for this machine: some seconds, once"
-    patience = threading.Timer(1.0, lambda: print(said, file=sys.stderr, flush=True))
+    said: list[tqdm] = []
+    told = f"compiling {kernel.__name__} for this machine: some seconds, once"
+    patience = threading.Timer(1.0, lambda: said.append(tqdm(desc=told, leave=False, bar_format="{desc}")))
     patience.daemon = True
     patience.start()
     try:
         kernel(*arguments)
     finally:
         patience.cancel()
+        patience.join()
+        for bar in said:
+            bar.close()
     _compiled.add(key)
 
 
