@@ -272,4 +272,10 @@ assert os.waitpid(child, 0)[1] == 0
 def test_other_dtypes_than_the_weights_are_refused_as_in_dense_layers():
     with pytest.raises(RuntimeError, match=r"must be torch.float32 .* got torch.float64"):
         SparseLinear(4, 3, density=0.5)(torch.ones(2, 4).double())
+    with pytest.raises(RuntimeError, match="on the CPU, got inputs on meta"):  # its address means nothing to a loop
+        SparseLinear(4, 3, density=0.5)(torch.ones(2, 4, device="meta"))
+    layer = SparseLinear(4, 3, density=0.5)
+    layer.columns = layer.columns.long()
+    with pytest.raises(RuntimeError, match="int32 indices"):
+        layer(torch.ones(2, 4))
     assert list(sparse_layers(nn.Sequential(SparseLinear(4, 3, density=0.5)))) == ["0"]

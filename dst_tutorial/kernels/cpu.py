@@ -34,7 +34,8 @@ def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False) -
 
 def _linear(x, values, columns, pointers, bias, relu) -> tuple[Tensor, Tensor]:
     """(inputs, outputs), features-major."""
-    x = _same_kind(x, values).t().contiguous()  # [in, samples]
+    _check(x, values, columns, pointers, bias)
+    x = x.t().contiguous()  # [in, samples]
     lanes, rows, limit = x.shape[1], len(pointers) - 1, _LIMITS[x.dtype, relu]
     y = x.new_empty(rows, lanes)
     at = _addresses(values, columns, pointers, bias, x, y)
@@ -95,7 +96,8 @@ def conv2d(
 def _conv2d(x, values, columns, pointers, bias, kernel_size, stride, dilation, groups, margins, relu, halve,
             keep_winners) -> tuple:  # fmt: skip
     """Outputs [out, H', W', samples], then what the backward pass needs: padded inputs, offsets, winners, geometry."""
-    x = _padded(_same_kind(x, values).permute(1, 2, 3, 0), margins)  # [C, H, W, samples]
+    _check(x, values, columns, pointers, bias)
+    x = _padded(x.permute(1, 2, 3, 0), margins)  # [C, H, W, samples]
     (channels, height, width, lanes), rows = x.shape, len(pointers) - 1
     y_height, y_width = (
         (n - d * (k - 1) - 1) // step + 1
@@ -103,7 +105,7 @@ def _conv2d(x, values, columns, pointers, bias, kernel_size, stride, dilation, g
     )
     offsets = torch.empty_like(columns)
     _run(loops.tap_offsets, _addresses(columns, pointers, offsets), rows, kernel_size, dilation, height, width,
-                      channels // groups, rows // groups)  # fmt: skip
+         channels // groups, rows // groups)  # fmt: skip
     size = 2 if halve else 1
     y = x.new_empty(rows, y_height // size, y_width // size, lanes)
     winners = torch.empty_like(y, dtype=torch.uint8) if halve and keep_winners else None
@@ -194,10 +196,15 @@ def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
     return tuple([0 if tensor is None else tensor.data_ptr() for tensor in tensors])
 
 
-def _same_kind(x: Tensor, values: Tensor) -> Tensor:
-    if x.dtype != values.dtype:
-        raise RuntimeError(f"the inputs must be {values.dtype} as the weights are, got {x.dtype}")
-    return x
+def _check(x: Tensor, values: Tensor, columns: Tensor, pointers: Tensor, bias: Tensor | None) -> None:
+    """What the loops cannot see in an address. RuntimeError, as dense layers raise."""
+    if x.dtype != values.dtype or (bias is not None and bias.dtype != values.dtype):
+        raise RuntimeError(f"inputs and bias must be {values.dtype} as the weights are, got {x.dtype}")
+    if (values.dtype, True) not in _LIMITS or columns.dtype != torch.int32 or pointers.dtype != torch.int32:
+        raise RuntimeError(f"the cpu backend takes float32 or float64 and int32 indices, got {values.dtype}")
+    given = [values, columns, pointers] if bias is None else [values, columns, pointers, bias]
+    if not (x.is_cpu and all(tensor.is_cpu and tensor.is_contiguous() for tensor in given)):
+        raise RuntimeError(f"the cpu backend takes contiguous weights and inputs on the CPU, got inputs on {x.device}")
 
 
 def _padded(x: Tensor, margins: tuple[int, int, int, int]) -> Tensor:

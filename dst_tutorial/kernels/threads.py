@@ -21,7 +21,8 @@ def _forget_pool() -> None:
     _pool = None  # a forked child has the object, but not its threads
 
 
-os.register_at_fork(after_in_child=_forget_pool)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_pool)
 
 
 def parts(lanes: int, multiplications: int) -> list[tuple[int, int]]:
