@@ -7,6 +7,9 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # make setup TORCH=cpu: torch without CUDA, a gigabyte where Linux otherwise gets five (any backend that uv knows)
 BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
 
+# some containers set it: every start of Python then compiles torch's modules anew, which takes seconds
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test notebooks measure figures results requirements
 
@@ -49,6 +52,7 @@ results: setup ## do the recorded runs that are missing (about four hours on two
 	$(BIN)/python -m dst_tutorial sweep slides --workers 2
 	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
 	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
+	$(BIN)/python -m dst_tutorial sweep forms
 
 requirements: .venv/.installed ## compile requirements.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from .masked import MASKED_FORM, MaskedConv2d, MaskedLinear
+from .sequential import SparseSequential, has_hooks, sequential_form
 from .sparse import SparseConv2d, SparseLinear
+
+_SPARSE = {SparseLinear, SparseConv2d}
 
 
 class Run(NamedTuple):
@@ -39,7 +42,7 @@ def to_truly_sparse(model: nn.Module, *, fold: bool = True) -> nn.Module:
 
 def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tensor, Tensor]], fold: bool) -> nn.Module:
     """A copy of `model` in which these layers (dense or masked) are truly sparse, with (positions, values) each."""
-    if any(_hooks(layer) for layer in weights):
+    if any(has_hooks(layer) for layer in weights):
         raise ValueError("a layer has forward or backward hooks, which its sparse form would not have: remove them")
     runs = {run.layer: run for run in _runs(model, weights)} if fold else {}
     sparse = {}
@@ -51,6 +54,9 @@ def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tenso
     for run in runs.values():
         for name in run.followers:
             copied.get_submodule(run.block)._modules[name] = nn.Identity()
+    for block in copied.modules():
+        if type(block).forward is nn.Sequential.forward and not _SPARSE.isdisjoint(map(type, block)):
+            block.__class__ = sequential_form(type(block))
     return copied
 
 
@@ -67,7 +73,7 @@ def to_masked(model: nn.Module) -> nn.Module:
     if not masked:
         raise ValueError(f"nothing to convert: this {type(model).__name__} has no truly sparse layer")
     for block in model.modules():
-        modules = list(block.children()) if type(block).forward is nn.Sequential.forward else []
+        modules = list(block.children()) if _is_sequential(block) else []
         for i, layer in enumerate(modules):
             places = modules[i + 1 : i + 1 + len(followers.get(layer, []))]
             if places and all(type(place) is nn.Identity for place in places):
@@ -75,7 +81,11 @@ def to_masked(model: nn.Module) -> nn.Module:
     for layer, behind in followers.items():
         if behind:
             masked[id(layer)] = nn.Sequential(masked[id(layer)], *behind)
-    return copy.deepcopy(model, masked)
+    copied = copy.deepcopy(model, masked)
+    for block in copied.modules():
+        if isinstance(block, SparseSequential):
+            block.__class__ = block.plain
+    return copied
 
 
 def _masked(layer: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
@@ -116,23 +126,23 @@ def to_dense(model: nn.Module) -> nn.Module:
 def _runs(model: nn.Module, layers: Container[nn.Module]) -> Iterator[Run]:
     uses = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     for path, block in model.named_modules():
-        if type(block).forward is not nn.Sequential.forward:
+        if not _is_sequential(block):
             continue
         names, modules = list(block._modules), list(block._modules.values())
         for i, layer in enumerate(modules):
             if layer not in layers or uses[layer] > 1:  # elsewhere it may be followed by something else
                 continue
             relu, pool = (*modules[i + 1 : i + 3], None, None)[:2]
-            if type(relu) is not nn.ReLU or _hooks(relu):
+            if type(relu) is not nn.ReLU or has_hooks(relu):
                 continue
             if isinstance(layer, nn.Linear):
                 yield Run(layer, {"relu": True}, path, names[i + 1 : i + 2])
-            elif type(pool) is nn.MaxPool2d and _halves(pool) and not _hooks(pool):
+            elif type(pool) is nn.MaxPool2d and _halves(pool) and not has_hooks(pool):
                 yield Run(layer, {"relu": True, "pool": 2}, path, names[i + 1 : i + 3])
 
 
-def _hooks(module: nn.Module) -> bool:
-    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+def _is_sequential(block: nn.Module) -> bool:
+    return type(block).forward in (nn.Sequential.forward, SparseSequential.forward)
 
 
 def _halves(pool: nn.MaxPool2d) -> bool:

@@ -46,3 +46,15 @@ def absent(present: Tensor, ranks: Tensor) -> Tensor:
     """
     absent_before = present - torch.arange(len(present), device=present.device)
     return ranks + torch.searchsorted(absent_before, ranks, right=True)
+
+
+def among(sought: Tensor, present: Tensor) -> Tensor:
+    """Which of the positions `sought` are in `present` (sorted): bool. `torch.isin` would sort both once more."""
+    if not len(present):
+        return torch.zeros_like(sought, dtype=torch.bool)
+    return present[torch.searchsorted(present, sought).clamp(max=len(present) - 1)] == sought
+
+
+def left(present: Tensor, gone: Tensor) -> Tensor:
+    """Which of `present` (sorted, distinct) are left without those of them that are `gone`: bool."""
+    return torch.ones_like(present, dtype=torch.bool).index_fill_(0, torch.searchsorted(present, gone), False)

@@ -56,6 +56,8 @@ RECIPES = {
         Recipe("slides-static", "the control: the slides' Dense+Mask with a mask that never moves", _SLIDES),
         # one way of training (ERK, per-unit initialisation, cosine learning rate), and one algorithm each
         Recipe("erk-rigl", "RigL: grown where the gradient is largest", _ERK, "RigL", **_COSINE),
+        Recipe("uniform-rigl", "RigL with one density for all layers: the fewest multiplications",
+               {"allocation": "uniform", "init": "fan_in"}, "RigL", **_COSINE),
         Recipe("set", "SET: dropped by sign and grown at random after every epoch", _ERK, "SET", **_COSINE),
         Recipe("static", "the control: a mask that never moves", _ERK, **_COSINE),
         Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", **_COSINE),
@@ -133,7 +135,7 @@ def train(
     }
     model = build(recipe, network, sparsity, seed, backend)
     _check_it_reads(model, data, network)
-    optimizer = (Adam if backend == "sparse" else torch.optim.Adam)(model.parameters(), lr=recipe.learning_rate)
+    optimizer = optimizer_for(recipe, model, backend)
     history = fit(
         model,
         data,
@@ -150,6 +152,17 @@ def train(
     )
     image, whole = data.test_images[0], build(RECIPES["dense"], network, 0.0, seed)
     return Run(config, model, history, sum(macs(model, image).values()), sum(macs(whole, image).values()))
+
+
+def optimizer_for(recipe: Recipe, model: nn.Module, backend: str = "masked") -> torch.optim.Optimizer:
+    """Adam with the recipe's learning rate: torch's, or ours beside truly sparse layers."""
+    return (Adam if backend == "sparse" else torch.optim.Adam)(model.parameters(), lr=recipe.learning_rate)
+
+
+def rehearse(recipe: Recipe, data: Dataset, network: Callable[[], nn.Module], sparsity: float, backend: str) -> None:
+    """A step of training and an evaluation: afterwards, all that is loaded and compiled only once is there."""
+    model = build(recipe, network, sparsity, 0, backend)
+    fit(model, data.take(64, 64), optimizer_for(recipe, model, backend), epochs=1, progress=False)
 
 
 def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:

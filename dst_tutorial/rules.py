@@ -56,7 +56,7 @@ class Rewirable(Protocol):
 
 def by_magnitude(layer: Rewirable, fraction: float | Fraction) -> Tensor:
     """Drop the floor(fraction * active) smallest |w|. Of equal ones the first positions go."""
-    return _nearest_to_zero(layer.active_positions(), layer.active_values(), fraction).sort().values
+    return _nearest_to_zero(layer.active_positions(), layer.active_values(), fraction)
 
 
 def by_sign(layer: Rewirable, fraction: float | Fraction) -> Tensor:
@@ -70,7 +70,19 @@ def by_sign(layer: Rewirable, fraction: float | Fraction) -> Tensor:
 
 
 def _nearest_to_zero(positions: Tensor, values: Tensor, fraction: float | Fraction) -> Tensor:
-    return positions[values.abs().argsort(stable=True)[: exact_floor(fraction, len(positions))]]
+    magnitudes = values.abs().nan_to_num(nan=math.inf, posinf=math.inf)  # NaN is far from zero
+    return positions[_largest(-magnitudes, exact_floor(fraction, len(positions)))]
+
+
+def _largest(scores: Tensor, count: int) -> Tensor:
+    """The places of the `count` largest, in order; of equal ones the first. Without a sort: in linear time."""
+    if not count:
+        return torch.empty(0, dtype=torch.int64, device=scores.device)
+    least = scores.topk(count, sorted=False).values.min()
+    chosen = scores > least
+    equal = (scores == least).nonzero().flatten()
+    chosen[equal[: count - int(chosen.sum())]] = True
+    return chosen.nonzero().flatten()
 
 
 WIDEST = 2**28  # positions whose gradients are all looked at: some seconds a layer of that size, at a batch of 64
@@ -99,11 +111,7 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
     Exact, and never more than a block and the best `count` so far in memory: the blocks stream by. In layers of more
     than `WIDEST` positions an approximation: of `CANDIDATES` times as many, drawn at random, the largest.
     """
-    taken = taken.sort().values
-    best = torch.empty(0, dtype=torch.int64, device=taken.device)
-    scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
-    blocks = layer.gradient_blocks()
-    if blocks is None:
+    if (blocks := layer.gradient_blocks()) is None:
         raise RuntimeError(
             "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
             "layers that take part in it, for rules marked with @needs_gradient"
@@ -111,20 +119,24 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
     if layer.weight_shape.numel() > WIDEST:
         drawn = min(CANDIDATES * count, layer.weight_shape.numel() - len(taken))
         candidates = at_random(layer, taken, drawn, generator)
-        order = layer.gradient_at(candidates).abs().argsort(descending=True, stable=True)
-        return candidates[order[:count]].sort().values
+        return candidates[_largest(_size(layer.gradient_at(candidates)), count)]
+    taken = taken.sort().values
+    best = torch.empty(0, dtype=torch.int64, device=taken.device)
+    scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
     for first, block in blocks:
         low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
-        candidates = torch.ones(len(block), dtype=torch.bool, device=block.device)
-        candidates[taken[low:high] - first] = False
-        if 0 < count == len(best):
-            candidates &= ~(block.abs() <= scores[-1])  # most fall here, before the sort; a NaN does not
-        here = candidates.nonzero().flatten()
-        best = torch.cat([best, here + first])
-        scores = torch.cat([scores, block[here].abs()])
-        order = scores.argsort(descending=True, stable=True)[:count]  # stable: of equal ones, the earlier block's
-        best, scores = best[order], scores[order]
-    return best.sort().values
+        found = _size(block)
+        found[taken[low:high] - first] = -1  # less than any
+        here = (found > (scores.min() if len(best) == count > 0 else -1)).nonzero().flatten()  # of equal ones the first
+        best, scores = torch.cat([best, here + first]), torch.cat([scores, found[here]])
+        chosen = _largest(scores, min(count, len(scores)))
+        best, scores = best[chosen], scores[chosen]
+    return best
+
+
+def _size(gradients: Tensor) -> Tensor:
+    """|gradient|; NaN is as large as infinity: what has gone wrong shows."""
+    return gradients.abs().nan_to_num_(nan=math.inf, posinf=math.inf)
 
 
 DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign}

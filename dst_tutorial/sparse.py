@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from .initialisation import he_fan_in
-from .kernels import CSR, Backend, backend_for
+from .kernels import CSR, Backend, Conv2d, Linear, Operation, backend_for
 from .kernels.csr import indices_of
-from .positions import draw_distinct
+from .positions import draw_distinct, left
 
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 _BLOCK = 2**18  # positions whose gradients are looked at together
@@ -43,12 +43,13 @@ class _Sparse(nn.Module):
     columns: Tensor  # int32 [active]
     row_pointers: Tensor  # int32 [units + 1]
     backend: Backend | None = None  # one of its own; otherwise what `backend_for` says
-    _watching: bool = False
+    watching: bool = False
+    padding_mode: str = "zeros"
 
     def _add_weight(self, shape: tuple, density: float | None, positions: Tensor | None, bias: bool,
                     generator: torch.Generator | None, device, dtype) -> None:  # fmt: skip
         self.weight_shape = torch.Size(shape)
-        total = self.weight_shape.numel()
+        self._width, total = self.weight_shape[1:].numel(), self.weight_shape.numel()
         if (density is None) == (positions is None):
             raise ValueError("give either the density or the positions of the active weights")
         if positions is None:
@@ -59,17 +60,18 @@ class _Sparse(nn.Module):
             positions = torch.as_tensor(positions, dtype=torch.int64).flatten().cpu().sort().values
             if len(positions) and (positions[0] < 0 or positions[-1] >= total or (positions.diff() == 0).any()):
                 raise ValueError(f"positions must be distinct and in [0, {total}), for a weight of shape {list(shape)}")
-        columns, row_pointers = indices_of(positions, shape[0], self.weight_shape[1:].numel())
+        columns, row_pointers = indices_of(positions, shape[0], self._width)
         values = he_fan_in(self.weight_shape, positions, generator)
         self.values = nn.Parameter(values.to(device, dtype))
-        self.bias = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype)) if bias else None
+        zeros = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype)) if bias else None
+        self.register_parameter("bias", zeros)
         self.register_buffer("columns", columns.to(device))
         self.register_buffer("row_pointers", row_pointers.to(device))
         self._watched: list[tuple[Tensor, Tensor]] = []  # (inputs, gradient before ReLU and pooling) of each use
 
     @property
     def csr(self) -> CSR:
-        return CSR(self.values, self.columns, self.row_pointers, self.weight_shape[1:].numel())
+        return CSR(self.values, self.columns, self.row_pointers, self._width)
 
     @torch.no_grad()
     def _take_weights(self, layer: nn.Module, values: Tensor):
@@ -82,8 +84,14 @@ class _Sparse(nn.Module):
             self.bias.requires_grad_(layer.bias.requires_grad)
         return self.train(layer.training)
 
+    def operation(self, *, fused: bool = True) -> Operation:
+        """What a backend has to compute; without the ReLU and the pooling behind it if not `fused`."""
+        parameters, buffers = self._parameters, self._buffers  # a module's attributes take ten times as long to find
+        csr = CSR(parameters["values"], buffers["columns"], buffers["row_pointers"], self._width)
+        return Operation(self._kind(fused), csr, parameters["bias"])
+
     @property
-    def _kernels(self) -> Backend:
+    def chosen_backend(self) -> Backend:
         return self.backend or backend_for(self.values)
 
     # --- the protocol of rules.py -----------------------------------------------------------------------------------
@@ -97,13 +105,13 @@ class _Sparse(nn.Module):
         return len(self.values)
 
     def active_positions(self) -> Tensor:
-        return self.csr.rows() * self.csr.width + self.columns
+        return self.csr.rows() * self._width + self.columns
 
     def active_values(self) -> Tensor:
         return self.values.detach()
 
     def watch(self, on: bool) -> None:
-        self._watching = on
+        self.watching = on
         self._watched.clear()
 
     def _watch_gradient(self, x: Tensor, y: Tensor) -> None:
@@ -121,7 +129,7 @@ class _Sparse(nn.Module):
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
         """What is not stored cannot be kept: even without `reset` the moments of grown connections start at zero."""
         before = self.active_positions()
-        kept = ~torch.isin(before, drop, assume_unique=True)
+        kept = left(before, drop)
         positions, order = torch.cat([before[kept], grow]).sort()
         for moment in moments:
             moment.data = torch.cat([moment[kept], moment.new_zeros(len(grow))])[order]
@@ -131,7 +139,7 @@ class _Sparse(nn.Module):
             self.values.grad = None  # it was that of other connections
         else:  # autograd does not let a parameter change its size
             self.values = nn.Parameter(values, self.values.requires_grad)
-        self.columns, self.row_pointers = indices_of(positions, self.weight_shape[0], self.csr.width)
+        self.columns, self.row_pointers = indices_of(positions, self.weight_shape[0], self._width)
 
     def clear_inactive(self) -> None:
         """Nothing to do: no inactive weight is stored."""
@@ -200,12 +208,15 @@ class SparseLinear(_Sparse):
         sizes = layer.in_features, layer.out_features
         return cls(*sizes, relu=relu, **_settings(layer, positions))._take_weights(layer, values)
 
+    def _kind(self, fused: bool) -> Linear:
+        return Linear(self.in_features, self.out_features, fused and self.relu)
+
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.in_features:
             raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
-        if not self._watching:
-            return self._kernels.linear(x, self.csr, self.bias, relu=self.relu)
-        y = self._kernels.linear(x, self.csr, self.bias)
+        y = self.chosen_backend(x, [self.operation(fused=not self.watching)])
+        if not self.watching:
+            return y
         self._watch_gradient(x, y)
         return F.relu(y) if self.relu else y
 
@@ -277,22 +288,20 @@ class SparseConv2d(_Sparse):
         made = cls(**geometry, relu=relu, pool=pool, **_settings(layer, positions))
         return made._take_weights(layer, values)
 
+    def _kind(self, fused: bool) -> Conv2d:
+        margins = self._margins if self.padding_mode == "zeros" else (0, 0, 0, 0)  # others are padded before
+        return Conv2d(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.dilation, self.groups,
+                      margins, fused and self.relu, self.pool if fused else 1)  # fmt: skip
+
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
             raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(x.shape)}")
-        if min(self.output_size(*x.shape[-2:])) < 1:
-            height, width = x.shape[-2:]
-            raise ValueError(
-                f"images of {height} x {width} pixels, padded, are too small for the kernel {self.kernel_size}"
-            )
-        images, margins = x if x.dim() == 4 else x[None], self._margins
+        images = x if x.dim() == 4 else x[None]
         if self.padding_mode != "zeros":
-            images, margins = F.pad(images, margins, mode=self.padding_mode), (0, 0, 0, 0)
-        geometry = {name: getattr(self, name) for name in ("kernel_size", "stride", "dilation", "groups")}
-        fused = {} if self._watching else {"relu": self.relu, "pool": self.pool}
-        y = self._kernels.conv2d(images, self.csr, self.bias, **geometry, margins=margins, **fused)
-        if self._watching:
-            self._watch_gradient(F.pad(images.detach(), margins), y)
+            images = F.pad(images, self._margins, mode=self.padding_mode)
+        y = self.chosen_backend(images, [self.operation(fused=not self.watching)])
+        if self.watching:
+            self._watch_gradient(F.pad(images.detach(), self._kind(True).margins), y)
             y = F.relu(y) if self.relu else y
             y = F.max_pool2d(y, self.pool) if self.pool > 1 else y
         return y if x.dim() == 4 else y[0]
@@ -304,12 +313,7 @@ class SparseConv2d(_Sparse):
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of what an image of this size becomes, before any pooling."""
-        left, right, top, bottom = self._margins
-        padded = height + top + bottom, width + left + right
-        return tuple(
-            (size - d * (k - 1) - 1) // step + 1
-            for size, k, d, step in zip(padded, self.kernel_size, self.dilation, self.stride, strict=True)
-        )
+        return self._kind(False)._replace(margins=self._margins).pixels(height, width)
 
     def _gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
         channels, units = self.in_channels // self.groups, self.out_channels // self.groups

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .choices import choose
+from .positions import among, left
 from .randomness import stream
 from .rules import DROP, GROW, SCHEDULES, Rewirable
 
@@ -81,6 +82,7 @@ class DynamicSparsity:
         self.generator = stream(seed, "topology")
         self.steps = self.epochs = self.updates = 0
         self._notice_steps()
+        self._watching = True  # for all that is known: an engine before this one may have left it so
         self._watch()
 
     @classmethod
@@ -209,8 +211,10 @@ class DynamicSparsity:
         if self._reads_gradient:
             next_step = self.steps + 1
             over = self.duration is not None and next_step >= self.end
-            for layer in self.layers.values():
-                layer.watch(next_step % self.update_interval == 0 and not over)
+            due, was_due = next_step % self.update_interval == 0 and not over, self._watching
+            self._watching = due
+            for layer in self.layers.values() if due or was_due else ():
+                layer.watch(due)
 
     # --- topology -----------------------------------------------------------------------------------------------------
 
@@ -250,11 +254,11 @@ class DynamicSparsity:
         """By the drop rule, which may be a reader's own: its mistake must not cost a connection."""
         chosen = self._positions(self._drop(layer, self.fraction_of(name, layer)), self._drop, "drop")
         dropped = chosen.unique()  # sorted
-        if len(dropped) != len(chosen) or not torch.isin(dropped, active).all():
+        if len(dropped) != len(chosen) or not among(dropped, active).all():
             raise ValueError(
                 f"the drop rule {getattr(self._drop, '__name__', self._drop)} must return distinct active positions of "
                 f"{name}; it returned {len(chosen)}, {len(dropped)} distinct, "
-                f"{int((~torch.isin(dropped, active)).sum())} of them inactive"
+                f"{int((~among(dropped, active)).sum())} of them inactive"
             )
         if self.bar_dropped and len(dropped) > free:  # there is no room to grow as many: the largest of them stay
             magnitudes = layer.active_values()[torch.searchsorted(active, dropped)].abs()
@@ -263,18 +267,18 @@ class DynamicSparsity:
 
     def _choose_grown(self, name: str, layer: Rewirable, active: Tensor, dropped: Tensor) -> Tensor:
         """By the growth rule, likewise."""
-        taken = active if self.bar_dropped else active[~torch.isin(active, dropped, assume_unique=True)]
+        taken = active if self.bar_dropped else active[left(active, dropped)]
         count, total = len(dropped), layer.weight_shape.numel()
         try:
             chosen = self._grow(layer, taken, count, self.generator)
         except RuntimeError as error:
             raise RuntimeError(f"{name}: {error}") from error
         grown = self._positions(chosen, self._grow, "growth").unique()  # sorted
-        if len(grown) != count or grown[0] < 0 or grown[-1] >= total or torch.isin(grown, taken).any():
+        if len(grown) != count or grown[0] < 0 or grown[-1] >= total or among(grown, taken).any():
             raise ValueError(
                 f"the growth rule {getattr(self._grow, '__name__', self._grow)} must return {count} distinct positions "
                 f"of {name}'s {total} outside `taken`; it returned {len(grown)} distinct ones, "
-                f"{int(torch.isin(grown, taken).sum())} of them taken"
+                f"{int(among(grown, taken).sum())} of them taken"
             )
         return grown
 

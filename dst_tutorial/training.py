@@ -106,16 +106,16 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
         raise ValueError("nothing to evaluate on: there are no images")
     device, was_training = _device(model), model.training
     model.eval()
-    right = loss = 0.0
     try:
-        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            y = y.to(device)
-            logits = model(x.to(device))
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
-            right += (logits.argmax(1) == y).sum().item()
+        logits = torch.cat([model(x.to(device)) for x in images.split(batch_size)])
     finally:  # Ctrl-C may come here too
         model.train(was_training)
-    return Evaluation(100 * right / len(labels), loss / len(labels))
+    return _judged(logits, labels.to(device))
+
+
+def _judged(logits: Tensor, labels: Tensor) -> Evaluation:
+    right = (logits.argmax(1) == labels).sum().item()
+    return Evaluation(100 * right / len(labels), F.cross_entropy(logits, labels).item())
 
 
 def fit(
@@ -179,8 +179,9 @@ def fit(
     try:
         for epoch in range(done + 1, epochs + 1):
             bar.set_description(f"epoch {epoch}/{epochs}")
-            started, right, loss_sum = time.perf_counter(), 0.0, 0.0
-            for i, batch in enumerate(torch.randperm(len(labels), generator=order).to(device).split(batch_size)):
+            started, shuffled = time.perf_counter(), torch.randperm(len(labels), generator=order).to(device)
+            outputs = []  # to be looked at when the epoch is over, which is quicker than at every step
+            for i, batch in enumerate(shuffled.split(batch_size)):
                 x, y = images[batch], labels[batch]
                 logits = model(x)
                 loss = F.cross_entropy(logits, y)
@@ -190,17 +191,17 @@ def fit(
                     history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
                 if scheduler:
                     scheduler.step()
-                loss_sum += loss.item() * len(y)
-                right += (logits.argmax(1) == y).sum().item()
+                outputs.append(logits.detach())
                 bar.update()
             if topology.end_epoch():
                 history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
+            trained = _judged(torch.cat(outputs), labels[shuffled])
             seconds = time.perf_counter() - started
             test = evaluate(model, data.test_images, data.test_labels)
             record = Epoch(
                 epoch=epoch,
-                train_accuracy=100 * right / len(labels),
-                train_loss=loss_sum / len(labels),
+                train_accuracy=trained.accuracy,
+                train_loss=trained.loss,
                 test_accuracy=test.accuracy,
                 test_loss=test.loss,
                 active_weights=count_weights(model)[0],

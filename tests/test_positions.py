@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dst_tutorial.positions import absent, draw_distinct, exact_floor
+from dst_tutorial.positions import absent, among, draw_distinct, exact_floor, left
 from dst_tutorial.randomness import stream
 
 
@@ -63,3 +63,12 @@ def test_streams_repeat_and_differ():
     a, b, c = (torch.rand(4, generator=stream(*args)) for args in ((1, "masks"), (1, "masks"), (1, "order")))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
+
+
+@given(present=st.sets(st.integers(0, 60)), sought=st.lists(st.integers(0, 60)))
+def test_among_and_left_are_what_isin_says(present, sought):
+    present, sought = torch.tensor(sorted(present), dtype=torch.int64), torch.tensor(sought, dtype=torch.int64)
+    found = among(sought, present)
+    assert found.tolist() == torch.isin(sought, present).tolist()
+    gone = sought[found].unique()
+    assert left(present, gone).tolist() == (~torch.isin(present, gone)).tolist()

@@ -187,7 +187,7 @@ assert used < 1_000
 def test_the_backend_is_chosen_and_can_be_settled(monkeypatch):
     layer = SparseLinear(4, 3, density=0.5)
     fast = kernels.backend_for(layer.values)
-    assert fast.linear.__module__ == "dst_tutorial.kernels.cpu"
+    assert fast.__module__ == "dst_tutorial.kernels.cpu"
     assert kernels.backend_for(layer.values.bfloat16()) is kernels.REFERENCE
     assert kernels.backend_for(layer.values.to("meta")) is kernels.REFERENCE
     kernels.use("reference")
@@ -229,9 +229,32 @@ def test_threads_share_the_samples(shared):
     torch.set_num_threads(1)
     for ours, theirs in zip(two, step(model, x), strict=True):
         torch.testing.assert_close(ours, theirs)
-    assert [stop - start for start, stop in threads.parts(50, 50)] == [50]
+    assert [stop - start for start, stop in threads.parts(50, 50, 16)] == [50]
     torch.set_num_threads(2)
-    assert threads.parts(50, 50) == [(0, 32), (32, 50)]
+    assert threads.parts(50, 50, 16) == [(0, 32), (32, 50)]
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(1, 2), (2, 1)])
+def test_the_number_of_threads_may_change_before_the_backward_pass(shared, forward, backward):
+    model, x = network()
+    expected = step(model, x)[1:]
+    model.zero_grad()
+    torch.set_num_threads(forward)
+    loss = model(x).square().sum()
+    torch.set_num_threads(backward)
+    loss.backward()
+    for p, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+
+
+@pytest.mark.parametrize("enough", [10**4, 10**5, 3 * 10**5, 10**6])
+def test_whatever_is_worth_a_thread(shared, monkeypatch, enough):
+    """The forward pass alone may be worth one thread where both passes are worth two."""
+    model, x = network()
+    expected = step(model, x)
+    monkeypatch.setattr(threads, "ENOUGH", enough)
+    for ours, theirs in zip(step(model, x), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_safe_in_threads(shared):
@@ -272,10 +295,10 @@ assert os.waitpid(child, 0)[1] == 0
 def test_other_dtypes_than_the_weights_are_refused_as_in_dense_layers():
     with pytest.raises(RuntimeError, match=r"must be torch.float32 .* got torch.float64"):
         SparseLinear(4, 3, density=0.5)(torch.ones(2, 4).double())
-    with pytest.raises(RuntimeError, match="on the CPU, got inputs on meta"):  # its address means nothing to a loop
+    with pytest.raises(RuntimeError, match=r"on the CPU.* got torch.float32 on meta"):  # an address that means nothing
         SparseLinear(4, 3, density=0.5)(torch.ones(2, 4, device="meta"))
     layer = SparseLinear(4, 3, density=0.5)
     layer.columns = layer.columns.long()
-    with pytest.raises(RuntimeError, match="int32 indices"):
+    with pytest.raises(RuntimeError, match=r"int32 here.* got torch.int64"):
         layer(torch.ones(2, 4))
     assert list(sparse_layers(nn.Sequential(SparseLinear(4, 3, density=0.5)))) == ["0"]

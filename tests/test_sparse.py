@@ -13,10 +13,22 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dst_tutorial import MaskedConv2d, MaskedLinear, SlideCNN, SparseConv2d, SparseLinear, fit, kernels, mlp, sparsify
+from dst_tutorial import (
+    MaskedConv2d,
+    MaskedLinear,
+    SlideCNN,
+    SparseConv2d,
+    SparseLinear,
+    fit,
+    kernels,
+    mlp,
+    sparsify,
+    to_masked,
+)
 from dst_tutorial import to_truly_sparse as convert
 from dst_tutorial.convert import to_dense
 from dst_tutorial.kernels import reference
+from dst_tutorial.sequential import SparseSequential
 from dst_tutorial.sparsify import count_weights, sparse_layers
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -155,6 +167,18 @@ def test_nan_and_infinity_reach_the_connected_units_only(device):
     assert y.isfinite().tolist() == [[False, True], [False, True], [True, False]]
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("batch", [1, 20])
+def test_they_come_through_a_pooling_as_in_torch(device, odd, batch):
+    torch.manual_seed(0)
+    conv, x = SparseConv2d(1, 3, 2, density=1.0, relu=True, pool=2, device=device), torch.randn(batch, 1, 7, 9)
+    x[0, 0, 3, 4] = odd
+    expected = F.max_pool2d(F.conv2d(x.to(device), conv.to_dense(), conv.bias).relu(), 2)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x.to(device)), expected, equal_nan=True)
+    torch.testing.assert_close(conv(x.to(device)), expected, equal_nan=True)
+
+
 @given(shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), density=st.floats(0, 1), seed=st.integers(0, 99))
 def test_a_density_gives_so_many_weights_at_distinct_positions(shape, density, seed):
     layer = SparseLinear(*shape, density=density, generator=torch.Generator().manual_seed(seed))
@@ -205,13 +229,13 @@ def test_nothing_of_the_dense_size_is_ever_made(device):
     """Nor of the size of the inputs times the units."""
     with Allocations() as made:
         linear = SparseLinear(100_000, 100_000, density=1e-6)
-        linear(torch.randn(2, 100_000)).sum().backward()
+        linear(torch.randn(16, 100_000)).sum().backward()
     assert linear.active_weights == 10_000
-    assert 200_000 <= made.largest < 400_000
+    assert 1_600_000 <= made.largest <= 3_200_000
     with Allocations() as made:
         conv = SparseConv2d(200, 200, 3, density=0.01)  # a dense weight would have 360,000
         conv(torch.randn(1, 200, 5, 5)).sum().backward()
-    assert 3_600 <= made.largest < 50_000  # the reference: taps, 9 times the inputs
+    assert 3_600 <= made.largest < 180_000  # the reference: taps, 9 times the inputs; cpu: whole vectors of samples
 
 
 def test_state_copies_and_modes():
@@ -226,7 +250,7 @@ def test_state_copies_and_modes():
     assert torch.equal(copy.deepcopy(layer)(x), layer(x))
     assert set(layer.state_dict()) == {"values", "bias", "columns", "row_pointers"}
     assert layer.columns.dtype == layer.row_pointers.dtype == torch.int32
-    layer.backend = kernels.REFERENCE._replace(conv2d=None)  # another backend goes along, too
+    layer.backend = kernels.REFERENCE  # another backend goes along, too
     assert torch.equal(copy.deepcopy(layer)(x), layer(x))
     with torch.no_grad():
         assert not layer(x).requires_grad
@@ -256,6 +280,144 @@ def test_a_state_whose_indices_point_outside_is_refused(break_it):
     narrow = SparseLinear(3, 3, positions=[0, 4, 8])
     with pytest.raises(RuntimeError, match="are not those"):
         narrow.load_state_dict(SparseLinear(2_000_000_000, 3, positions=[5, 2_000_000_005, 5_999_999_999]).state_dict())
+
+
+# --- layers side by side ----------------------------------------------------------------------------------------------
+
+
+def conv_net(**options):
+    """Every kind of neighbour there is: two convolutions, a Flatten, two linear layers, and what stands alone."""
+    torch.manual_seed(0)
+    layers = [SparseConv2d(2, 5, 3, padding=1, density=0.3, relu=True, pool=2), nn.Identity(),
+              SparseConv2d(5, 6, (2, 3), stride=(1, 2), density=0.3, **options), nn.Flatten(),
+              SparseLinear(6 * 3, 9, density=0.3, relu=True), SparseLinear(9, 8, density=0.3), nn.Tanh(),
+              SparseLinear(8, 4, density=0.5)]  # fmt: skip
+    return SparseSequential(*(filled(m, i) if hasattr(m, "bias") else m for i, m in enumerate(layers)))
+
+
+def calls_of(model, x, monkeypatch):
+    """How many operations each call of the backend is given, and the outputs."""
+    calls, backend = [], kernels.backend_for(model[0].values)
+
+    def counting(x, operations):
+        calls.append(len(operations))
+        return backend(x, operations)
+
+    monkeypatch.setattr("dst_tutorial.sparse.backend_for", lambda values: counting)
+    return calls, model(x)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 5, 16, 70, 130])
+def test_neighbours_are_one_call_and_the_same_function(device, batch, monkeypatch):
+    model = conv_net().double().to(device)
+    apart, x = nn.Sequential(*copy.deepcopy(model)), torch.randn(batch, 2, 8, 8, dtype=torch.float64, device=device)
+    calls, y = calls_of(model, x.requires_grad_(), monkeypatch)
+    assert calls == [4, 1]
+    assert not apart.load_state_dict(model.state_dict()).missing_keys
+    other = x.detach().clone().requires_grad_()
+    expected = apart(other)
+    torch.testing.assert_close(y, expected)
+    delta = torch.randn_like(y)
+    y.backward(delta)
+    expected.backward(delta)
+    torch.testing.assert_close(x.grad, other.grad)
+    for ours, theirs in zip(model.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected.detach())
+
+
+def test_a_convolution_of_a_single_pixel_leaves_its_indices_alone(device):
+    conv = filled(SparseConv2d(2, 4, 3, dilation=2, density=0.5, device=device), 0)
+    before, x = conv.columns.clone(), torch.randn(17, 2, 5, 5, device=device)
+    agree(conv, x, lambda x, w, b: F.conv2d(x, w, b, dilation=2))
+    assert torch.equal(conv.columns, before)
+
+
+def test_a_pooling_that_no_loop_has_is_done_in_between(device):
+    torch.manual_seed(0)
+    model = SparseSequential(SparseConv2d(1, 3, 3, density=0.5, relu=True, pool=3), SparseConv2d(3, 2, 1, density=0.5),
+                             nn.Flatten(), SparseLinear(18, 4, density=0.5)).to(device)  # fmt: skip
+    short = SparseSequential(model[0], nn.Flatten(), SparseLinear(27, 4, density=0.5).to(device))
+    x = torch.randn(5, 1, 11, 11, device=device)
+    for network in (model, short):
+        torch.testing.assert_close(network(x), nn.Sequential(*network)(x))
+
+
+def test_only_what_wants_gradients_gets_them(device):
+    model, x = conv_net().to(device), torch.randn(3, 2, 8, 8, device=device)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in ("4.values", "2.bias"))
+    model(x).sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {"4.values", "2.bias"}
+    assert not x.requires_grad
+
+
+def listening(model):
+    seen = []
+    model[2].register_forward_hook(lambda *_: seen.append("hook"))
+    return seen
+
+
+def test_layers_that_somebody_listens_to_stand_alone(monkeypatch):
+    model, x = conv_net(), torch.randn(3, 2, 8, 8)
+    expected, seen = model(x), listening(model)
+    calls, y = calls_of(model, x, monkeypatch)
+    assert (calls, seen) == ([1, 1, 2, 1], ["hook"])
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("change", ["watched", "another padding", "a forward of its own", "another backend"])
+def test_other_layers_stand_alone_too(change, monkeypatch):
+    model, x = conv_net(padding_mode="circular") if change == "another padding" else conv_net(), torch.randn(3, 2, 8, 8)
+    expected = nn.Sequential(*model)(x)
+    if change == "watched":
+        model[2].watch(True)
+    elif change == "a forward of its own":
+        model[2].__class__ = type("Mine", (SparseConv2d,), {"forward": lambda self, x: SparseConv2d.forward(self, x)})
+    elif change == "another backend":
+        model[2].backend = kernels.REFERENCE
+    calls, y = calls_of(model, x, monkeypatch)
+    assert calls == ([1, 1, 1, 1] if change == "another backend" else [1, 1, 2, 1])
+    torch.testing.assert_close(y, expected)
+
+
+def test_one_image_without_a_batch_has_nothing_to_flatten():
+    model, image = conv_net()[:3], torch.randn(2, 8, 8)
+    torch.testing.assert_close(model(image), model(image[None])[0])
+
+
+def test_sizes_that_do_not_fit_are_named_whatever_the_backend(device):
+    model = SparseSequential(SparseLinear(6, 5, density=0.5), SparseLinear(4, 3, density=0.5)).to(device)
+    with pytest.raises(ValueError, match=r"expected inputs \[..., 4\], got \[..., 5\]"):
+        model(torch.ones(2, 6, device=device))
+    model = SparseSequential(SparseConv2d(1, 2, 3, density=0.5), SparseConv2d(2, 2, 3, density=0.5)).to(device)
+    with pytest.raises(ValueError, match="too small for the kernel"):
+        model(torch.ones(2, 1, 4, 4, device=device))
+
+
+def test_a_converted_network_keeps_its_class_and_can_be_copied_saved_and_turned_back():
+    torch.manual_seed(0)
+    model, x = sparsify(SlideCNN((3, 4), (12,)), 0.8, kind="sparse"), torch.randn(3, 1, 28, 28)
+    assert isinstance(model, SlideCNN)
+    assert isinstance(model, SparseSequential)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for other in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+        assert type(other) is type(model)
+        assert torch.equal(other(x), model(x))
+    assert type(to_masked(model)) is SlideCNN
+    torch.testing.assert_close(to_masked(model)(x), model(x))
+    assert type(convert(nn.Sequential(linear(), nn.ReLU()))) is SparseSequential
+
+
+def test_weights_that_are_replaced_between_the_passes_are_noticed():
+    layer = SparseLinear(4, 3, density=0.5)
+    y = layer(torch.ones(2, 4))
+    layer.values.data = torch.zeros(6)
+    with pytest.raises(RuntimeError, match="replaced since the forward pass"):
+        y.sum().backward()
 
 
 # --- the conversion ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the truly sparse layers call: two functions on a CSR weight, `linear` and `conv2d`, in several backends.
+"""What the truly sparse layers call: a function of inputs and a list of operations, in several backends.
 
 `reference` is plain torch, on any device, and the oracle of the others; `cpu` is fast and needs numba. A layer asks
 `backend_for` which one runs, unless it was given one of its own, or `use` has settled it for all.
@@ -7,7 +7,6 @@
 import importlib.util
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,18 +14,12 @@ from torch import Tensor
 from ..choices import choose
 from . import reference
 from .csr import CSR
+from .operations import Conv2d, Linear, Operation
 
-__all__ = ["CSR", "REFERENCE", "Backend", "backend_for", "has_numba", "use"]
+__all__ = ["CSR", "REFERENCE", "Backend", "Conv2d", "Linear", "Operation", "backend_for", "has_numba", "use"]
 
-
-class Backend(NamedTuple):
-    """Two functions with the signatures of those in `reference`."""
-
-    linear: Callable
-    conv2d: Callable
-
-
-REFERENCE = Backend(reference.linear, reference.conv2d)
+Backend = Callable[[Tensor, list[Operation]], Tensor]  # as `reference.run`
+REFERENCE: Backend = reference.run
 
 
 def _cpu() -> Backend:
@@ -34,7 +27,7 @@ def _cpu() -> Backend:
         raise ModuleNotFoundError("the cpu backend needs numba: `pip install numba`", name="numba")
     from . import cpu  # late: numba takes a second to import
 
-    return Backend(cpu.linear, cpu.conv2d)
+    return cpu.run
 
 
 BACKENDS: dict[str, Callable[[], Backend]] = {"reference": lambda: REFERENCE, "cpu": cache(_cpu)}

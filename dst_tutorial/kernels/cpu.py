@@ -1,11 +1,12 @@
-"""The CPU backend: the loops of `loops.py` as autograd functions, for float32 and float64.
+"""The CPU backend: the loops of `loops.py` as one autograd function for a whole list of operations.
 
-Activations are features-major inside. What goes out is a transposed view, [samples, features] for all the world, so
-that the next truly sparse layer takes it as it is; only a first layer, and padding, copy.
+One call goes through all layers, forward or backward: preparing a call costs more than many a small layer. Numbers are
+float32 or float64; what comes in may have any strides, what goes out is contiguous.
 """
 
-import math
 import threading
+from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -15,156 +16,155 @@ from torch.autograd.function import once_differentiable
 from tqdm.auto import tqdm
 
 from . import loops
-from .csr import CSR
+from .adam import adam
+from .operations import Linear, Operation
+from .plan import Plan, plan
+from .steps import LANES, TILE
 from .threads import each, parts
 
-# What a ReLU passes must be above 0; everything is above NaN, and nothing below it. By (dtype, relu).
-_LIMITS = {(torch.float32, True): np.float32(0), (torch.float32, False): np.float32(math.nan),
-           (torch.float64, True): np.float64(0), (torch.float64, False): np.float64(math.nan)}  # fmt: skip
+_LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
 
 
-def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False) -> Tensor:
-    """As in `reference`."""
-    flat = x if x.dim() == 2 else x.reshape(-1, weight.width)
-    arguments = flat, *weight[:3], bias, relu
-    y = _Linear.apply(*arguments) if torch.is_grad_enabled() else _linear(*arguments)[1]
-    y = y.t()  # out here, so that autograd knows this view: one may change it in place
-    return y if x.dim() == 2 else y.view(*x.shape[:-1], weight.shape[0])
-
-
-def _linear(x, values, columns, pointers, bias, relu) -> tuple[Tensor, Tensor]:
-    """(inputs, outputs), features-major."""
-    _check(x, values, columns, pointers, bias)
-    x = x.t().contiguous()  # [in, samples]
-    lanes, rows, limit = x.shape[1], len(pointers) - 1, _LIMITS[x.dtype, relu]
-    y = x.new_empty(rows, lanes)
-    at = _addresses(values, columns, pointers, bias, x, y)
-    if lanes == 1:
-        _run(loops.linear_one, at, rows, limit)
-    else:
-        jobs = parts(lanes, lanes * len(values))
-        each(lambda start, stop: _run(loops.linear_forward, at, rows, limit, lanes, start, stop), jobs)
-    return x, y
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, values, columns, pointers, bias, relu):
-        x, y = _linear(x, values, columns, pointers, bias, relu)
-        ctx.save_for_backward(x, values, columns, pointers, y if relu else None)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy):
-        x, values, columns, pointers, y = ctx.saved_tensors
-        wants_dx, wants_values, *_, wants_bias, _ = ctx.needs_input_grad
-        dy = dy.contiguous()
-        lanes, rows, limit = x.shape[1], len(dy), _LIMITS[x.dtype, y is not None]
-        dx = torch.zeros_like(x) if wants_dx else None
-        at = _addresses(values, columns, pointers, x, dy if y is None else y, dy, dx)
-
-        def work(start, stop, sums):
-            _run(loops.linear_backward, at + sums, rows, limit, lanes, start, stop)
-
-        dvalues, dbias = _summed(work, parts(lanes, 2 * lanes * len(values)), values, rows)
-        return (dx.t() if wants_dx else None, dvalues if wants_values else None, None, None,
-                dbias if wants_bias else None, None)  # fmt: skip
-
-
-def conv2d(
-    x: Tensor,
-    weight: CSR,
-    bias: Tensor | None,
-    *,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
-    relu: bool = False,
-    pool: int = 1,
-) -> Tensor:
+def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     """As in `reference`. ReLU and a pooling of 2 are parts of the same pass."""
-    halve = pool == 2
-    arguments = x, *weight[:3], bias, kernel_size, stride, dilation, groups, margins, relu, halve
-    y = _Conv2d.apply(*arguments) if torch.is_grad_enabled() else _conv2d(*arguments, keep_winners=False)[0]
-    y = y.permute(3, 0, 1, 2)
-    return F.max_pool2d(y, pool) if pool > 1 and not halve else y
+    for i, operation in enumerate(operations):
+        pool = getattr(operation.kind, "pool", 1)
+        if pool > 2:
+            alone = operation._replace(kind=operation.kind._replace(pool=1))
+            y, rest = F.max_pool2d(run(x, (*operations[:i], alone)), pool), operations[i + 1 :]
+            if not rest:
+                return y
+            return run(y.flatten(1) if isinstance(rest[0].kind, Linear) else y, rest)
+    if isinstance(operations[0].kind, Linear) and x.dim() != 2:
+        y = run(x.reshape(-1, x.shape[-1]), operations)
+        return y.view(*x.shape[:-1], y.shape[-1])
+    where = plan(tuple(x.shape[1:]), *[operation.kind for operation in operations])
+    values = [operation.weight.values for operation in operations]
+    biases = [operation.bias for operation in operations]
+    indices = [(operation.weight.columns, operation.weight.row_pointers) for operation in operations]
+    if torch.is_grad_enabled():
+        return _Run.apply(x, where, indices, *values, *biases)
+    return _forward(x, where, indices, values, biases, keep=False)[0]
 
 
-def _conv2d(x, values, columns, pointers, bias, kernel_size, stride, dilation, groups, margins, relu, halve,
-            keep_winners) -> tuple:  # fmt: skip
-    """Outputs [out, H', W', samples], then what the backward pass needs: padded inputs, offsets, winners, geometry."""
-    _check(x, values, columns, pointers, bias)
-    x = _padded(x.permute(1, 2, 3, 0), margins)  # [C, H, W, samples]
-    (channels, height, width, lanes), rows = x.shape, len(pointers) - 1
-    y_height, y_width = (
-        (n - d * (k - 1) - 1) // step + 1
-        for n, k, d, step in zip((height, width), kernel_size, dilation, stride, strict=True)
-    )
-    offsets = torch.empty_like(columns)
-    _run(loops.tap_offsets, _addresses(columns, pointers, offsets), rows, kernel_size, dilation, height, width,
-         channels // groups, rows // groups)  # fmt: skip
-    size = 2 if halve else 1
-    y = x.new_empty(rows, y_height // size, y_width // size, lanes)
-    winners = torch.empty_like(y, dtype=torch.uint8) if halve and keep_winners else None
-    at, limit = _addresses(values, offsets, pointers, bias, x, y, winners), _LIMITS[x.dtype, relu]
-    geometry = rows, limit, halve, lanes, width, *stride, y_height, y_width
-    jobs = parts(lanes, y_height * y_width * lanes * len(values))
-    each(lambda start, stop: _run(loops.conv_forward, at, *geometry, start, stop), jobs)
-    return y, x, offsets, winners, geometry
+def _jobs(where: Plan, values: Sequence[Tensor], samples: int, passes: int) -> list[tuple[int, int]]:
+    """(first, last) sample of each thread."""
+    multiplications = sum(numbers.numel() * uses for numbers, uses in zip(values, where.uses, strict=True))
+    return parts(samples, samples * multiplications * passes, LANES)
 
 
-class _Conv2d(torch.autograd.Function):
+# --- forward and backward ---------------------------------------------------------------------------------------------
+
+
+def _addresses(tensors: Sequence[Tensor | None], dtype: torch.dtype) -> list[int]:
+    """Of the numbers of tensors that stay alive; 0 for None. RuntimeError if a loop could not read them."""
+    for t in tensors:
+        if t is not None and not (t.dtype is dtype and t.is_cpu and t.is_contiguous()):
+            raise RuntimeError(
+                f"the cpu backend takes weights of {dtype} here, as the inputs are, contiguous and on the CPU; "
+                f"got {t.dtype} on {t.device}"
+            )
+    return [0 if t is None else t.data_ptr() for t in tensors]
+
+
+def _addressed(where: Plan, values: Sequence, columns: Sequence, offsets: Sequence, pointers: Sequence,
+               biases: Sequence) -> np.ndarray:  # fmt: skip
+    """The steps of the plan with the addresses of these."""
+    if any(v.numel() != c.numel() for v, c in zip(values, columns, strict=True)):
+        raise RuntimeError("a layer has not as many values as it has columns")
+    steps, kind = where.steps.copy(), values[0].dtype
+    layers = steps[:-1]
+    layers["values"], layers["bias"] = _addresses(values, kind), _addresses(biases, kind)
+    layers["columns"], layers["pointers"] = _addresses(columns, torch.int32), _addresses(pointers, torch.int32)
+    layers["offsets"] = [t.data_ptr() for t in offsets]
+    return steps
+
+
+def _strides(x: Tensor) -> tuple[int, int, int, int]:
+    """Of images [N, C, H, W], or of vectors [N, W]."""
+    return x.stride() if x.dim() == 4 else (x.stride(0), 0, 0, x.stride(1))
+
+
+def _lanes(samples: int) -> int:
+    return -(-samples // LANES) * LANES
+
+
+def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Sequence, keep: bool) -> tuple:
+    """Outputs; then, if they are to be kept, all activations, winners, where each weight reads, and who had which."""
+    if x.dtype != values[0].dtype or x.dtype not in _LIKE or not x.is_cpu:
+        raise RuntimeError(
+            f"inputs must be {values[0].dtype} as the weights are, and on the CPU, for the cpu backend (which takes "
+            f"float32 and float64); got {x.dtype} on {x.device}"
+        )
+    samples, like, (columns, pointers) = len(x), _LIKE[x.dtype], zip(*indices, strict=True)
+    y = x.new_empty(samples, *where.output)
+    taps = where.steps["convolution"][:-1].tolist()
+    offsets = [torch.empty_like(c) if tap else c for c, tap in zip(columns, taps, strict=True)]
+    steps = _addressed(where, values, columns, offsets, pointers, biases)
+    ends = x.data_ptr(), _strides(x), y.data_ptr(), _strides(y)
+    if samples == 1 and not keep:
+        room = x.new_empty(where.brief)
+        _run(loops.forward_one, steps, like, *ends, room.data_ptr())
+        return (y,)
+    jobs = _jobs(where, values, samples, 3 if keep else 1)
+    if keep:
+        workspace = x.new_empty(_lanes(samples) * where.kept)
+        winners = x.new_empty(_lanes(samples) * where.winners, dtype=torch.uint8)
+        rooms = [workspace] * len(jobs)
+    else:
+        workspace = winners = None
+        rooms = [x.new_empty(_lanes(min(TILE, samples)) * where.brief) for _ in jobs]
+    notes = winners.data_ptr() if keep else 0
+    each(lambda room, job: _run(loops.forward, steps, like, *ends, room.data_ptr(), notes, *job, keep),
+         list(zip(rooms, jobs, strict=True)))  # fmt: skip
+    return y, workspace, winners, offsets, steps, jobs
+
+
+class _Run(torch.autograd.Function):
+    """x, and the values and biases of all layers -> y."""
+
     @staticmethod
-    def forward(ctx, x, values, columns, pointers, bias, kernel_size, stride, dilation, groups, margins, relu, halve):
-        y, x, offsets, winners, ctx.geometry = _conv2d(
-            x, values, columns, pointers, bias, kernel_size, stride, dilation, groups, margins, relu, halve,
-            keep_winners=any(ctx.needs_input_grad))  # fmt: skip
-        ctx.margins = margins
-        ctx.save_for_backward(x, values, offsets, pointers, y if relu and not halve else None, winners)
+    def forward(ctx, x, where, indices, *parameters):
+        keep, layers = any(ctx.needs_input_grad), len(indices)
+        y, *kept = _forward(x, where, indices, parameters[:layers], parameters[layers:], keep)
+        if keep:
+            workspace, winners, *ctx.kept = kept
+            ctx.where, ctx.shape, ctx.indices = where, x.shape, indices
+            ctx.save_for_backward(workspace, winners, *parameters[:layers])
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        x, values, offsets, pointers, y, winners = ctx.saved_tensors
-        wants_dx, wants_values, *_, wants_bias = (ctx.needs_input_grad[i] for i in (0, 1, 4))
-        rows, *_, y_height, y_width = ctx.geometry
-        lanes = x.shape[-1]
-        if dy.stride()[2:] != (lanes, 1):  # planes and lines may lie apart, as in the gradient of padded images
-            dy = dy.contiguous()
-        apart = dy.stride()[:2]
-        dx = torch.zeros_like(x) if wants_dx else None
-        at = _addresses(values, offsets, pointers, x, dy if y is None else y, winners, dy, dx)
-
-        def work(start, stop, sums):
-            _run(loops.conv_backward, at + sums, *ctx.geometry, start, stop, *apart)
-
-        jobs = parts(lanes, 2 * y_height * y_width * lanes * len(values))
-        dvalues, dbias = _summed(work, jobs, values, rows)
-        return (_inside(dx, ctx.margins).permute(3, 0, 1, 2) if wants_dx else None, dvalues if wants_values else None,
-                None, None, dbias if wants_bias else None, *[None] * 7)  # fmt: skip
-
-
-def _summed(work, jobs, values: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Each thread sums up the gradients of its samples for itself: (of the values, of the bias), together."""
-    sums = [(torch.zeros_like(values), values.new_zeros(rows)) for _ in jobs]
-    each(work, [(*job, _addresses(*own)) for job, own in zip(jobs, sums, strict=True)])
-    (dvalues, dbias), *others = sums
-    for more_values, more_bias in others:
-        dvalues += more_values
-        dbias += more_bias
-    return dvalues, dbias
+        where, (workspace, winners, *values) = ctx.where, ctx.saved_tensors
+        _, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
+        layers, samples, like = len(values), len(dy), _LIKE[dy.dtype]
+        wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[3:]
+        stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
+        if _addresses(values, dy.dtype) != steps["values"][:-1].tolist():
+            raise RuntimeError("the weights have been replaced since the forward pass")
+        sizes = [columns.numel() for columns, _ in ctx.indices] + where.steps["rows"][:-1].tolist()
+        starts = list(accumulate(sizes, initial=0))
+        steps["dvalues"], steps["dbias"][:-1] = [*starts[:layers], starts[-1]], starts[layers:-1]
+        dx = dy.new_empty(ctx.shape) if wants_x else None
+        ends = dy.data_ptr(), _strides(dy), *((dx.data_ptr(), _strides(dx)) if wants_x else (0, (0, 0, 0, 0)))
+        sums = dy.new_empty(len(jobs), starts[-1])  # a thread's are its own
+        rooms = [dy.new_empty(_lanes(min(TILE, samples)) * where.brief) for _ in jobs]
+        kept = workspace.data_ptr(), winners.data_ptr()
+        each(lambda job, room, own: _run(loops.backward, steps, like, *ends, *kept, *job, room.data_ptr(),
+                                         own.data_ptr(), stop), list(zip(jobs, rooms, sums, strict=True)))  # fmt: skip
+        if len(jobs) > 1:
+            _run(loops.add_up, len(jobs), like, sums.data_ptr(), starts[-1])
+        gradients = torch.unsafe_split_with_sizes(sums[0], sizes)  # views that autograd need not know of
+        return dx, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
 
 
-def adam_step(parameters: list[tuple[Tensor, Tensor, Tensor, Tensor]], *settings: float) -> None:
-    """See `loops.adam`: (parameter, gradient, first, second moment) each, all of one dtype."""
-    at = np.array([_addresses(*four) for four in parameters])
-    sizes = np.array([four[0].numel() for four in parameters])
-    *others, eps, decay = settings
-    _run(loops.adam, at, sizes, *others, type(_LIMITS[parameters[0][0].dtype, True])(eps), decay)
+def adam_step(parameters: list[tuple[Tensor, ...]], *settings: float) -> None:
+    """See `adam`: (parameter, first moment, second moment, gradient, step) each, all parameters of one dtype."""
+    if any(p.numel() != m.numel() or m.numel() != v.numel() for p, m, v, *_ in parameters):
+        raise RuntimeError("a parameter has moments of another size: make a new optimiser, or load both states")
+    at = np.array([[one.data_ptr() for one in five] + [five[0].numel()] for five in parameters])
+    _run(adam, at, _LIKE[parameters[0][0].dtype], *settings)
 
 
 _compiled: set = set()
@@ -172,7 +172,7 @@ _compiled: set = set()
 
 def _run(kernel, *arguments) -> None:
     """Call a kernel. Its first call may compile it, which is said if it takes a while."""
-    key = kernel, type(arguments[2])  # all that decides it: float32 or float64
+    key = kernel, type(arguments[1])  # all that decides it: float32 or float64
     if key in _compiled:
         kernel(*arguments)
         return
@@ -189,36 +189,3 @@ def _run(kernel, *arguments) -> None:
         for bar in said:
             bar.close()
     _compiled.add(key)
-
-
-def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
-    """Of their numbers in memory; the caller keeps them alive. They must be contiguous, or their strides be known."""
-    return tuple([0 if tensor is None else tensor.data_ptr() for tensor in tensors])
-
-
-def _check(x: Tensor, values: Tensor, columns: Tensor, pointers: Tensor, bias: Tensor | None) -> None:
-    """What the loops cannot see in an address. RuntimeError, as dense layers raise."""
-    if x.dtype != values.dtype or (bias is not None and bias.dtype != values.dtype):
-        raise RuntimeError(f"inputs and bias must be {values.dtype} as the weights are, got {x.dtype}")
-    if (values.dtype, True) not in _LIMITS or columns.dtype != torch.int32 or pointers.dtype != torch.int32:
-        raise RuntimeError(f"the cpu backend takes float32 or float64 and int32 indices, got {values.dtype}")
-    given = [values, columns, pointers] if bias is None else [values, columns, pointers, bias]
-    if not (x.is_cpu and all(tensor.is_cpu and tensor.is_contiguous() for tensor in given)):
-        raise RuntimeError(f"the cpu backend takes contiguous weights and inputs on the CPU, got inputs on {x.device}")
-
-
-def _padded(x: Tensor, margins: tuple[int, int, int, int]) -> Tensor:
-    """x [C, H, W, samples], contiguous, with zeros around its images."""
-    if x.is_contiguous() and not any(margins):
-        return x
-    left, right, top, bottom = margins
-    channels, height, width, lanes = x.shape
-    padded = x.new_empty(channels, height + top + bottom, width + left + right, lanes)
-    _run(loops.pad, _addresses(x, padded), tuple(x.shape), _LIMITS[x.dtype, True], x.stride(), left, top,
-         *padded.shape[1:3])  # fmt: skip
-    return padded
-
-
-def _inside(padded: Tensor, margins: tuple[int, int, int, int]) -> Tensor:
-    left, right, top, bottom = margins
-    return padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right]

@@ -1,12 +1,17 @@
-"""The loops of the CPU backend, compiled by numba: sparse rows times activations, forward and backward.
+"""The loops of the CPU backend, compiled by numba: a list of sparse layers, forward and backward.
 
-Activations are features-major: the numbers of one feature, or of one pixel of a channel, for all samples lie side by
-side (`lanes` of them), so that a weight multiplies a contiguous stretch. A convolution is then a linear layer with
-shifted pointers: a weight of its kernel reads the same stretch some pixels on. So two loops serve both layers:
-`sum_row`, what a unit's connections add up to, and `share_row`, what its gradient means for them.
+Samples are taken in tiles of up to `TILE`, one tile through all layers, so that its activations stay in the cache.
+Inside, activations are features-major: the numbers of one feature, or of one pixel of a channel, lie side by side for
+all samples of the tile (its `lanes`), so that a weight multiplies a contiguous stretch. A convolution is then a linear
+layer with shifted pointers: a weight of its kernel reads the same stretch some pixels on. So two loops serve both
+layers: `sum_row`, what a unit's connections add up to, and `share_row`, what its gradient means for them.
 
-`start` and `stop` are the lanes to work on: what lets threads share a call. A ReLU is a `limit` of zero, at and below
-which sums become zero; NaN is a limit that nothing is at or below.
+A tile has whole vectors of lanes; those beyond the last sample are zeros. A ReLU is a `limit` of zero, at and below
+which sums become zero; NaN is a limit that nothing is at or below. Arrays come as addresses: wrapping dozens of tensors
+takes longer than many a call. Their numbers have the type of `like`, indices are int32, winners uint8.
+
+All this is one file for a reason: numba recompiles what it has on disk when a function's own file changes, and not when
+one does that it calls into.
 """
 
 import numpy as np
@@ -14,26 +19,34 @@ from numba import njit
 
 from .simd import (
     add,
+    every_second,
     get,
     load,
+    load_apart,
     load_bytes,
     multiply_add,
     pointer,
     pointer_at,
+    products,
     put,
     shifted,
     splat,
     store,
+    store_apart,
     store_bytes,
     total,
     totals,
+    where_above,
     where_at_most,
     where_equal,
 )
+from .steps import LANES, TILE
 
 # Sums may be reordered; NaN and infinity are kept, as dense layers keep them.
 options = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True, "cache": True}
-TILE = 64  # samples that a linear layer takes together: their activations should stay in the cache
+# of loops that only other loops call: nothing for Python and nothing on disk, which halves the time to compile them
+inner = options | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_ONE, _SLICE = np.int64(1), np.int64(LANES)  # for Python's own integers numba would compile a loop once more
 
 
 def _in_stretches(make, width: int, *narrower: int):
@@ -41,15 +54,15 @@ def _in_stretches(make, width: int, *narrower: int):
     stretch = make(width)
     if not narrower:
 
-        @njit(**options)
+        @njit(**inner)
         def run(j, length, *arguments):
             while j < length:
                 stretch(j, *arguments)
-                j += 1
+                j += width
     else:
         rest = _in_stretches(make, *narrower)
 
-        @njit(**options)
+        @njit(**inner)
         def run(j, length, *arguments):
             while j + width <= length:
                 stretch(j, *arguments)
@@ -63,7 +76,7 @@ def _in_stretches(make, width: int, *narrower: int):
 
 
 def _sum(width: int):
-    @njit(**options)
+    @njit(**inner)
     def stretch(j, values, offsets, first, last, lanes, bias, limit, x, y):
         even, odd = splat(bias, width, x), splat(0, width, x)  # two sums: neither waits for the other
         k = first
@@ -80,54 +93,72 @@ def _sum(width: int):
 
 
 # y[j] = bias + the sum over k in [first, last) of values[k] * x[offsets[k] * lanes + j]; 0 if that is at most `limit`
-sum_row = _in_stretches(_sum, 64, 32, 16, 4, 1)
+sum_row = _in_stretches(_sum, 64, 32, 16)
+sum_line = _in_stretches(_sum, 16, 4, 1)  # the same for the pixels of one sample
 
 
-@njit(**options)
-def share_row(length, values, offsets, first, last, lanes, x, dx, g, dvalues, wants_dx):
-    """For k in [first, last), at offsets[k] * lanes: dvalues[k] += g . x, and dx += values[k] * g, over `length`."""
-    whole, k = length - length % 16, first
-    while k + 4 <= last:
-        a = b = c = d = splat(0, 16, x)
+def _share(width: int):
+    @njit(**inner)
+    def stretch(j, values, offsets, first, last, lanes, x, dx, g, dvalues, wants_dx):
+        gradient, k = load(g, j, width), first
+        while k + 4 <= last:
+            at_a, at_b = get(offsets, k) * lanes + j, get(offsets, k + 1) * lanes + j
+            at_c, at_d = get(offsets, k + 2) * lanes + j, get(offsets, k + 3) * lanes + j
+            a, b = products(gradient, load(x, at_a, width)), products(gradient, load(x, at_b, width))
+            c, d = products(gradient, load(x, at_c, width)), products(gradient, load(x, at_d, width))
+            if wants_dx:
+                store(dx, at_a, multiply_add(get(values, k), gradient, load(dx, at_a, width)))
+                store(dx, at_b, multiply_add(get(values, k + 1), gradient, load(dx, at_b, width)))
+                store(dx, at_c, multiply_add(get(values, k + 2), gradient, load(dx, at_c, width)))
+                store(dx, at_d, multiply_add(get(values, k + 3), gradient, load(dx, at_d, width)))
+            store(dvalues, k, add(load(dvalues, k, 4), totals(a, b, c, d)))
+            k += 4
+        while k < last:
+            at = get(offsets, k) * lanes + j
+            put(dvalues, k, get(dvalues, k) + total(products(gradient, load(x, at, width))))
+            if wants_dx:
+                store(dx, at, multiply_add(get(values, k), gradient, load(dx, at, width)))
+            k += 1
+
+    return stretch
+
+
+# for k in [first, last), at offsets[k] * lanes + j: dvalues[k] += g . x, and dx += values[k] * g if wanted
+share_row = _in_stretches(_share, 64, 16)
+
+
+@njit(**inner)
+def share_line(length, values, offsets, first, last, lanes, x, dx, g, dvalues, wants_dx):
+    """The same for a long stretch, from 0 to `length`: the sums of dvalues stay in registers, and not g."""
+    k = first
+    while k + 2 <= last:
+        a = b = splat(0, 16, x)
         at_a, at_b = get(offsets, k) * lanes, get(offsets, k + 1) * lanes
-        at_c, at_d = get(offsets, k + 2) * lanes, get(offsets, k + 3) * lanes
-        for j in range(0, whole, 16):
+        for j in range(0, length, 16):
             gradient = load(g, j, 16)
             a = multiply_add(gradient, load(x, at_a + j, 16), a)
             b = multiply_add(gradient, load(x, at_b + j, 16), b)
-            c = multiply_add(gradient, load(x, at_c + j, 16), c)
-            d = multiply_add(gradient, load(x, at_d + j, 16), d)
             if wants_dx:
                 store(dx, at_a + j, multiply_add(get(values, k), gradient, load(dx, at_a + j, 16)))
                 store(dx, at_b + j, multiply_add(get(values, k + 1), gradient, load(dx, at_b + j, 16)))
-                store(dx, at_c + j, multiply_add(get(values, k + 2), gradient, load(dx, at_c + j, 16)))
-                store(dx, at_d + j, multiply_add(get(values, k + 3), gradient, load(dx, at_d + j, 16)))
-        store(dvalues, k, add(load(dvalues, k, 4), totals(a, b, c, d)))
-        k += 4
-    while k < last:
+        put(dvalues, k, get(dvalues, k) + total(a))
+        put(dvalues, k + 1, get(dvalues, k + 1) + total(b))
+        k += 2
+    if k < last:
         a, at_a = splat(0, 16, x), get(offsets, k) * lanes
-        for j in range(0, whole, 16):
+        for j in range(0, length, 16):
             gradient = load(g, j, 16)
             a = multiply_add(gradient, load(x, at_a + j, 16), a)
             if wants_dx:
                 store(dx, at_a + j, multiply_add(get(values, k), gradient, load(dx, at_a + j, 16)))
         put(dvalues, k, get(dvalues, k) + total(a))
-        k += 1
-    if whole < length:
-        for k in range(first, last):
-            at_a, dvalue = get(offsets, k) * lanes, get(dvalues, k)
-            for j in range(whole, length):
-                dvalue += get(g, j) * get(x, at_a + j)
-                if wants_dx:
-                    put(dx, at_a + j, get(dx, at_a + j) + get(values, k) * get(g, j))
-            put(dvalues, k, dvalue)
 
 
 # --- what else there is to do on a stretch ----------------------------------------------------------------------------
 
 
 def _gate(width: int):
-    @njit(**options)
+    @njit(**inner)
     def stretch(j, y, limit, dy, g, sums):
         gradient = where_at_most(load(y, j, width), limit, 0, load(dy, j, width))
         store(g, j, gradient)
@@ -136,40 +167,42 @@ def _gate(width: int):
     return stretch
 
 
-gate = _in_stretches(_gate, 16, 4, 1)  # g = dy where the ReLU let y pass; and its sums
+gate = _in_stretches(_gate, 16)  # g = dy where the ReLU let y pass; and its sums
 
 
-def _sum_four(width: int):
-    @njit(**options)
-    def stretch(j, values, offsets, first, last, lanes, bias, limit, x, right, down, y, winners, notes):
-        best = splat(bias, width, x)
-        one = two = three = best
+def _sum_four(pixels: int):
+    width, twice, loads = 16 * pixels, 32 * pixels, 2 * pixels
+
+    @njit(**inner)
+    def stretch(q, values, offsets, first, last, bias, limit, x, right, down, y, y_lanes, winners, notes):
+        x = shifted(x, 2 * q * right)
+        upper = lower = splat(bias, twice, x)
         for k in range(first, last):
-            value, at = get(values, k), get(offsets, k) * lanes + j
-            best = multiply_add(value, load(x, at, width), best)
-            one = multiply_add(value, load(x, at + right, width), one)
-            two = multiply_add(value, load(x, at + down, width), two)
-            three = multiply_add(value, load(x, at + down + right, width), three)
-        which = where_at_most(one, best, 0, 1)
-        best = where_at_most(one, best, best, one)
-        which = where_at_most(two, best, which, 2)
-        best = where_at_most(two, best, best, two)
-        which = where_at_most(three, best, which, 3)
-        best = where_at_most(three, best, best, three)
-        store(y, j, where_at_most(best, limit, 0, best))
+            value, at = get(values, k), get(offsets, k) * LANES
+            upper = multiply_add(value, load_apart(x, at, right, loads), upper)
+            lower = multiply_add(value, load_apart(x, at + down, right, loads), lower)
+        best, which = every_second(upper, 0), splat(0, width, x)
+        one, two, three = every_second(upper, 1), every_second(lower, 0), every_second(lower, 1)
+        which = where_above(one, best, 1, which)
+        best = where_above(one, best, one, best)
+        which = where_above(two, best, 2, which)
+        best = where_above(two, best, two, best)
+        which = where_above(three, best, 3, which)
+        best = where_above(three, best, three, best)
+        store_apart(y, q * y_lanes, y_lanes, where_at_most(best, limit, 0, best))
         if notes:
-            store_bytes(winners, j, where_at_most(best, limit, 4, which))
+            store_bytes(winners, q * LANES, where_at_most(best, limit, 4, which))
 
     return stretch
 
 
-# The largest of four such sums, at x and `right`, `down`, and both; and which it was, the first of equal ones: 0 to 3
-# in reading order, or 4 where it is at most `limit` and becomes 0.
-sum_four = _in_stretches(_sum_four, 32, 16, 4, 1)
+# For pooled pixels q ..: the largest of four such sums, of two pixels `right` of each other and the two `down` of
+# these; and which it was, the first of equal ones: 0 to 3 in reading order, or 4 where it is at most `limit`.
+sum_four = _in_stretches(_sum_four, 2, 1)
 
 
 def _give_back(width: int):
-    @njit(**options)
+    @njit(**inner)
     def stretch(j, dy, winners, g, right, down, sums):
         gradient = load(dy, j, width)
         which = load_bytes(winners, j, gradient)
@@ -182,61 +215,10 @@ def _give_back(width: int):
     return stretch
 
 
-give_back = _in_stretches(_give_back, 16, 4, 1)  # of four pixels, the one that was largest gets the gradient
+give_back = _in_stretches(_give_back, 16)  # of four pixels, the one that was largest gets the gradient
 
 
-# --- linear: x [columns, lanes] -> y [rows, lanes] --------------------------------------------------------------------
-#
-# What follows gets the addresses of arrays, in a tuple `at`: wrapping a dozen tensors takes longer than many a call.
-# Their numbers have the type of `limit`, indices are int32, winners uint8; address 0 is an array that is not there.
-
-
-@njit(**options)
-def linear_one(at, rows, limit):
-    """One sample: a row is a dot product with gathered inputs. `at`: values, columns, pointers, bias, x, y."""
-    v, b, x, y = (pointer_at(at[0], limit), pointer_at(at[3], limit), pointer_at(at[4], limit),
-                  pointer_at(at[5], limit))  # fmt: skip
-    columns, pointers = pointer_at(at[1], np.int32(0)), pointer_at(at[2], np.int32(0))
-    for i in range(rows):
-        y_i = get(b, i) if at[3] else type(limit)(0)
-        for k in range(get(pointers, i), get(pointers, i + 1)):
-            y_i += get(v, k) * get(x, get(columns, k))
-        put(y, i, 0 if y_i <= limit else y_i)
-
-
-@njit(**options)
-def linear_forward(at, rows, limit, lanes, start, stop):
-    """y = weight @ x + bias, and ReLU if asked. `at`: values, columns, pointers, bias, x, y."""
-    v, b, x, y = (pointer_at(at[0], limit), pointer_at(at[3], limit), pointer_at(at[4], limit),
-                  pointer_at(at[5], limit))  # fmt: skip
-    columns, pointers = pointer_at(at[1], np.int32(0)), pointer_at(at[2], np.int32(0))
-    for begin in range(start, stop, TILE):
-        for i in range(rows):
-            bias = get(b, i) if at[3] else type(limit)(0)
-            sum_row(0, min(TILE, stop - begin), v, columns, get(pointers, i), get(pointers, i + 1), lanes, bias, limit,
-                    shifted(x, begin), shifted(y, i * lanes + begin))  # fmt: skip
-
-
-@njit(**options)
-def linear_backward(at, rows, limit, lanes, start, stop):
-    """Adds to dx, dvalues and dbias. `at`: values, columns, pointers, x, y, dy, dx (or 0), dvalues, dbias."""
-    v, x, y, dy, dx, dvalues, dbias = (pointer_at(at[0], limit), pointer_at(at[3], limit), pointer_at(at[4], limit),
-                                       pointer_at(at[5], limit), pointer_at(at[6], limit), pointer_at(at[7], limit),
-                                       pointer_at(at[8], limit))  # fmt: skip
-    columns, pointers = pointer_at(at[1], np.int32(0)), pointer_at(at[2], np.int32(0))
-    scratch = np.zeros(TILE + 16, type(limit))
-    g, sums = pointer(scratch), shifted(pointer(scratch), TILE)
-    for begin in range(start, stop, TILE):
-        length = min(TILE, stop - begin)
-        for i in range(rows):
-            row = i * lanes + begin
-            gate(0, length, shifted(y, row), limit, shifted(dy, row), g, sums)
-            put(dbias, i, get(dbias, i) + _collected(sums))
-            share_row(length, v, columns, get(pointers, i), get(pointers, i + 1), lanes, shifted(x, begin),
-                      shifted(dx, begin), g, dvalues, at[6] != 0)  # fmt: skip
-
-
-@njit(**options)
+@njit(**inner)
 def _collected(sums):
     """What `gate` or `give_back` have put there, which starts from zero again."""
     collected = total(load(sums, 0, 16))
@@ -244,133 +226,363 @@ def _collected(sums):
     return collected
 
 
+@njit(**inner)
+def _limit(step, like):
+    return type(like)(0 if step.relu else np.nan)
+
+
+@njit(**inner)
+def _bias(step, i, like):
+    return get(pointer_at(step.bias, like), i) if step.bias else type(like)(0)
+
+
+# --- linear: x [columns, lanes] -> y [rows, lanes] --------------------------------------------------------------------
+
+
+@njit(**inner)
+def linear_forward(step, x, y, lanes, like):
+    """y = weight @ x + bias, and ReLU if asked."""
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    for i in range(step.rows):
+        sum_row(0, lanes, values, columns, get(pointers, i), get(pointers, i + 1), lanes, _bias(step, i, like), limit,
+                x, shifted(y, i * lanes))  # fmt: skip
+
+
+@njit(**inner)
+def linear_backward(step, x, y, dy, dx, sums, wants_dx, lanes, like):
+    """Adds to dx and, among the sums, to dvalues and dbias; dy becomes the gradient before the ReLU."""
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    dvalues, dbias, scratch = shifted(sums, step.dvalues), shifted(sums, step.dbias), np.zeros(16, type(like))
+    for i in range(step.rows):
+        g = shifted(dy, i * lanes)
+        gate(0, lanes, shifted(y, i * lanes), limit, g, g, pointer(scratch))
+        put(dbias, i, get(dbias, i) + _collected(pointer(scratch)))
+        share_row(0, lanes, values, columns, get(pointers, i), get(pointers, i + 1), lanes, x, dx, g, dvalues, wants_dx)
+
+
+@njit(**inner)
+def linear_one(step, x, y, like):
+    """`linear_forward` for one sample: a row is a dot product with gathered inputs."""
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    for i in range(step.rows):
+        y_i = _bias(step, i, like)
+        for k in range(get(pointers, i), get(pointers, i + 1)):
+            y_i += get(values, k) * get(x, get(columns, k))
+        put(y, i, 0 if y_i <= limit else y_i)
+
+
 # --- convolution: x [channels, height, width, lanes], padded -> y [units, height', width', lanes] ---------------------
 
 
-@njit(**options)
-def tap_offsets(at, rows, kernel_size, dilation, height, width, group_channels, group_units):
-    """Where each weight reads for the first output pixel, in pixels of x. `at`: columns, pointers, offsets."""
-    columns, pointers = pointer_at(at[0], np.int32(0)), pointer_at(at[1], np.int32(0))
-    offsets, taps = pointer_at(at[2], np.int32(0)), kernel_size[0] * kernel_size[1]
-    for i in range(rows):
-        first = i // group_units * group_channels
-        for k in range(get(pointers, i), get(pointers, i + 1)):
-            channel, tap = get(columns, k) // taps, get(columns, k) % taps
-            down, right = tap // kernel_size[1] * dilation[0], tap % kernel_size[1] * dilation[1]
-            put(offsets, k, ((first + channel) * height + down) * width + right)
+@njit(**inner)
+def tap_offsets(step):
+    """Fill in the offsets of a convolution."""
+    columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    offsets = pointer_at(step.offsets, np.int32(0))
+    for row in range(step.rows):
+        first = row // step.group_units * step.group_channels
+        for k in range(get(pointers, row), get(pointers, row + 1)):
+            channel, tap = get(columns, k) // step.taps, get(columns, k) % step.taps
+            down, right = tap // step.kernel_width * step.dilation_y, tap % step.kernel_width * step.dilation_x
+            put(offsets, k, (first + channel) * step.plane + down * step.line + right)
 
 
-@njit(**options)
-def pad(at, shape, limit, strides, left, top, padded_height, padded_width):
-    """x [channels, height, width, lanes] of any strides into zeros of that size. `at`: of x, and of the padded one."""
-    channels, height, width, lanes = shape
-    x, padded = pointer_at(at[0], limit), pointer_at(at[1], limit)
-    for c in range(channels):
-        for up in range(padded_height):
-            line = shifted(padded, (c * padded_height + up) * padded_width * lanes)
-            inside = top <= up < top + height
-            for j in range(0, (left if inside else padded_width) * lanes):
-                put(line, j, 0)
-            if inside:
-                for j in range((left + width) * lanes, padded_width * lanes):
-                    put(line, j, 0)
-                line, source = shifted(line, left * lanes), shifted(x, c * strides[0] + (up - top) * strides[1])
-                if strides[3] == 1 and strides[2] == lanes:
-                    for j in range(width * lanes):
-                        put(line, j, get(source, j))
-                else:
-                    for n in range(lanes):
-                        for q in range(width):
-                            put(line, q * lanes + n, get(source, q * strides[2] + n * strides[3]))
+@njit(**inner)
+def conv_forward(step, after, x, y, y_lanes, winners, notes, like):
+    """y = the convolution + bias, then ReLU, then the largest of each 2 x 2 pixels, as asked.
 
-
-@njit(**options)
-def conv_forward(at, rows, limit, halve, lanes, width, stride_y, stride_x, y_height, y_width, start, stop):
-    """y = the convolution + bias, then ReLU, then the largest of each 2 x 2 pixels (`halve`), as asked.
-
-    at      values, offsets, pointers, bias, x, y, winners: for each number of y, if they are wanted: see `sum_four`
-    width   of x; `y_height` and `y_width` are those before the halving
+    All units do a line before the next: the lines of x that they share stay in the cache.
     """
-    v, b, x, y = (pointer_at(at[0], limit), pointer_at(at[3], limit), pointer_at(at[4], limit),
-                  pointer_at(at[5], limit))  # fmt: skip
-    offsets, pointers = pointer_at(at[1], np.int32(0)), pointer_at(at[2], np.int32(0))
-    winners = pointer_at(at[6], np.uint8(0))
-    right, down, line = stride_x * lanes, stride_y * width * lanes, y_width * lanes
-    stretches, stop_there = (1, line) if stride_x == 1 and stop - start == lanes else (y_width, stop)  # a line at once
-    for i in range(rows):
-        bias, first, last = get(b, i) if at[3] else type(limit)(0), get(pointers, i), get(pointers, i + 1)
-        if halve:
-            for up in range(y_height // 2):
-                for q in range(y_width // 2):
-                    four = shifted(x, 2 * up * down + 2 * q * right)
-                    sum_four(start, stop, v, offsets, first, last, lanes, bias, limit, four, right, down, y, winners,
-                             at[6] != 0)  # fmt: skip
-                    y, winners = shifted(y, lanes), shifted(winners, lanes)
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    offsets, pointers = pointer_at(step.offsets, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    right, down = step.stride_x * LANES, step.stride_y * step.line * LANES
+    whole = step.stride_x == 1 and y_lanes == LANES  # pixels lie side by side
+    pixels, length = (1, after.width * LANES) if whole else (after.width, LANES)
+    for up in range(after.height):
+        for i in range(step.rows):
+            bias, first, last = _bias(step, i, like), get(pointers, i), get(pointers, i + 1)
+            line = shifted(y, (after.first + i * after.plane + up * after.line) * y_lanes)
+            if first == last:
+                for q in range(pixels):
+                    fill(line, q * y_lanes, q * y_lanes + length, 0 if bias <= limit else bias)
+            elif step.halve:
+                which = shifted(winners, (i * after.height + up) * after.width * LANES)
+                sum_four(0, after.width, values, offsets, first, last, bias, limit, shifted(x, 2 * up * down), right,
+                         down, line, y_lanes, which, notes)  # fmt: skip
+            else:
+                for q in range(pixels):
+                    sum_row(0, length, values, offsets, first, last, LANES, bias, limit,
+                            shifted(x, up * down + q * right), shifted(line, q * y_lanes))  # fmt: skip
+
+
+@njit(**inner)
+def conv_backward(step, after, x, y, y_lanes, winners, dy, dx, sums, wants_dx, like):
+    """Adds to dx and, among the sums, to dvalues and dbias."""
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    offsets, pointers = pointer_at(step.offsets, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    dvalues, dbias = shifted(sums, step.dvalues), shifted(sums, step.dbias)
+    size, line, right = 2 if step.halve else 1, step.y_width * LANES, step.stride_x * LANES
+    pixels, length = (1, line) if step.stride_x == 1 else (step.y_width, LANES)
+    scratch = np.zeros(size * line + LANES, type(like))
+    g, added = pointer(scratch), shifted(pointer(scratch), size * line)
+    for up in range(after.height):
+        for i in range(step.rows):
+            first, last = get(pointers, i), get(pointers, i + 1)
+            here = (after.first + i * after.plane + up * after.line) * y_lanes
+            which = shifted(winners, (i * after.height + up) * after.width * LANES)
+            for q in range(after.width):
+                before = shifted(dy, here + q * y_lanes)
+                if step.halve and first < last:
+                    give_back(
+                        0, LANES, before, shifted(which, q * LANES), shifted(g, 2 * q * LANES), LANES, line, added
+                    )
+                else:
+                    gate(0, LANES, shifted(y, here + q * y_lanes), limit, before, shifted(g, q * LANES), added)
+            put(dbias, i, get(dbias, i) + _collected(added))
+            for r in range(size if first < last else 0):
+                for q in range(pixels):
+                    there = (up * size + r) * step.stride_y * step.line * LANES + q * right
+                    share_line(length, values, offsets, first, last, LANES, shifted(x, there), shifted(dx, there),
+                               shifted(g, r * line + q * LANES), dvalues, wants_dx)  # fmt: skip
+
+
+@njit(**inner)
+def conv_one(step, after, x, y, like):
+    """`conv_forward` for one sample: stretches are lines of pixels."""
+    limit, values = _limit(step, like), pointer_at(step.values, like)
+    offsets, pointers = pointer_at(step.offsets, np.int32(0)), pointer_at(step.pointers, np.int32(0))
+    pixels, length = (1, step.y_width) if step.stride_x == 1 else (step.y_width, 1)
+    scratch = np.empty(2 * step.y_width, type(like))
+    upper, lower = pointer(scratch), shifted(pointer(scratch), step.y_width)
+    for i in range(step.rows):
+        bias, first, last = _bias(step, i, like), get(pointers, i), get(pointers, i + 1)
+        for up in range(after.height):
+            line = shifted(y, after.first + i * after.plane + up * after.line)
+            for r in range(2 if step.halve else 1):
+                to = line if not step.halve else lower if r else upper
+                there = (2 * up + r if step.halve else up) * step.stride_y * step.line
+                for q in range(pixels):
+                    sum_line(0, length, values, offsets, first, last, 1, bias, limit,
+                             shifted(x, there + q * step.stride_x), shifted(to, q))  # fmt: skip
+            if step.halve:
+                for q in range(after.width):
+                    put(line, q, _largest(get(upper, 2 * q), get(upper, 2 * q + 1), get(lower, 2 * q),
+                                          get(lower, 2 * q + 1)))  # fmt: skip
+
+
+@njit(**inner)
+def _largest(best, *others):
+    for other in others:
+        best = other if other > best or other != other else best
+    return best
+
+
+# --- tiles ------------------------------------------------------------------------------------------------------------
+
+
+@njit(**inner)
+def transpose(source, across, along, target, to_across, to_along, n, length):
+    """target[i * to_across + j * to_along] = source[i * across + j * along] for i < n, j < length; block by block."""
+    for begin in range(0, length, 16):
+        for start in range(0, n, 16):
+            for j in range(begin, min(begin + 16, length)):
+                for i in range(start, min(start + 16, n)):
+                    put(target, i * to_across + j * to_along, get(source, i * across + j * along))
+
+
+@njit(**inner)
+def surround(step, x, lanes):
+    """Zeros around images."""
+    end = 0
+    for c in range(step.channels):
+        for up in range(step.height):
+            begin = step.first + c * step.plane + up * step.line
+            fill(x, end * lanes, begin * lanes, 0)
+            end = begin + step.width
+    fill(x, end * lanes, step.size * lanes, 0)
+
+
+@njit(**inner)
+def pack(step, source, strides, target, samples, lanes):
+    """Samples of any strides [N, C, H, W] into activations of a tile, with zeros around and behind them."""
+    surround(step, target, lanes)
+    for c in range(step.channels):
+        for up in range(step.height):
+            begin = step.first + c * step.plane + up * step.line
+            transpose(shifted(source, c * strides[1] + up * strides[2]), strides[0], strides[3],
+                      shifted(target, begin * lanes), 1, lanes, samples, step.width)  # fmt: skip
+            for q in range(begin, begin + step.width if samples < lanes else begin):
+                fill(target, q * lanes + samples, (q + 1) * lanes, 0)
+
+
+@njit(**inner)
+def unpack(step, source, target, strides, samples, lanes):
+    """The way back."""
+    for c in range(step.channels):
+        for up in range(step.height):
+            begin = step.first + c * step.plane + up * step.line
+            transpose(shifted(source, begin * lanes), 1, lanes, shifted(target, c * strides[1] + up * strides[2]),
+                      strides[0], strides[3], samples, step.width)  # fmt: skip
+
+
+@njit(**inner)
+def fill(target, begin, end, number):
+    for j in range(begin, end):
+        put(target, j, number)
+
+
+@njit(**inner)
+def _brief(step, room, lanes, s):
+    """Where the activations of slice `s` are while they are needed, and how far the features are apart."""
+    return (shifted(room, step.brief * lanes), _SLICE) if step.sliced else (
+        shifted(room, step.brief * lanes + s * LANES), lanes)  # fmt: skip
+
+
+@njit(**inner)
+def _kept(step, room, lanes, s):
+    """The same where all activations are kept."""
+    return (shifted(room, step.at * lanes + s * LANES * step.size), _SLICE) if step.sliced else (
+        shifted(room, step.at * lanes + s * LANES), lanes)  # fmt: skip
+
+
+@njit(**inner)
+def _place(step, room, lanes, s, keep):
+    return _kept(step, room, lanes, s) if keep else _brief(step, room, lanes, s)
+
+
+@njit(**inner)
+def _slice_forward(steps, layers, like, source, strides, target, to_strides, room, notes, lanes, s, n, keep):
+    """The convolutions, for the `n` samples of slice `s`."""
+    x, _ = _place(steps[0], room, lanes, s, keep)
+    pack(steps[0], source, strides, x, n, _SLICE)
+    for i in range(layers):
+        y, y_lanes = _place(steps[i + 1], room, lanes, s, keep)
+        surround(steps[i + 1], y, y_lanes)
+        conv_forward(steps[i], steps[i + 1], x, y, y_lanes, shifted(notes, steps[i].winners * LANES), keep, like)
+        x = y
+    if steps[layers].sliced:
+        unpack(steps[layers], x, target, to_strides, n, _SLICE)
+
+
+@njit(**options)
+def forward(steps, like, source, strides, target, to_strides, workspace, winners, first, last, keep):
+    """Samples [first, last) through all layers.
+
+    source, target   addresses of sample 0 of what comes in and goes out, [N, C, H, W] of these strides
+    workspace        address: of sample 0 if all activations are to be kept, with their winners; of one tile otherwise
+    """
+    source, target, room = pointer_at(source, like), pointer_at(target, like), pointer_at(workspace, like)
+    notes, end, convolutions = pointer_at(winners, np.uint8(0)), len(steps) - 1, 0
+    while steps[convolutions].convolution:
+        tap_offsets(steps[convolutions])  # every thread writes the same
+        convolutions += 1
+    kept = steps[end].at + steps[end].size
+    for begin in range(first, last, TILE):
+        samples = min(TILE, last - begin)
+        lanes = -(-samples // LANES) * LANES
+        tile = shifted(room, begin * kept if keep else 0)
+        for s in range(lanes // LANES if convolutions else 0):
+            start = begin + s * LANES
+            _slice_forward(steps, convolutions, like, shifted(source, start * strides[0]), strides,
+                           shifted(target, start * to_strides[0]), to_strides, tile,
+                           shifted(notes, start * steps[end].winners), lanes, s, min(LANES, samples - s * LANES),
+                           keep)  # fmt: skip
+        x, _ = _place(steps[convolutions], tile, lanes, 0, keep)
+        if not convolutions:
+            pack(steps[0], shifted(source, begin * strides[0]), strides, x, samples, lanes)
+        for i in range(convolutions, end):
+            y, _ = _place(steps[i + 1], tile, lanes, 0, keep)
+            linear_forward(steps[i], x, y, lanes, like)
+            x = y
+        if not steps[end].sliced:
+            unpack(steps[end], x, shifted(target, begin * to_strides[0]), to_strides, samples, lanes)
+
+
+@njit(**options)
+def forward_one(steps, like, source, strides, target, to_strides, workspace):
+    """One sample through all layers."""
+    space, end = pointer_at(workspace, like), len(steps) - 1
+    x = shifted(space, steps[0].brief)
+    pack(steps[0], pointer_at(source, like), strides, x, _ONE, _ONE)
+    for i in range(end):
+        step, after = steps[i], steps[i + 1]
+        y = pointer_at(target, like) if i + 1 == end else shifted(space, after.brief)
+        if step.convolution:
+            tap_offsets(step)
+            surround(after, y, _ONE)
+            conv_one(step, after, x, y, like)
         else:
-            for up in range(y_height):
-                for q in range(stretches):
-                    sum_row(start, stop_there, v, offsets, first, last, lanes, bias, limit,
-                            shifted(x, up * down + q * right), shifted(y, q * lanes))  # fmt: skip
-                y = shifted(y, line)
+            linear_one(step, x, y, like)
+        x = y
+
+
+@njit(**inner)
+def _slice_backward(steps, layers, like, source, strides, target, to_strides, room, notes, spare, added, stop, wants_dx,
+                    lanes, s, n):  # fmt: skip
+    dy, y_lanes = _brief(steps[layers], spare, lanes, s)
+    if steps[layers].sliced:
+        pack(steps[layers], source, strides, dy, n, _SLICE)
+    for i in range(layers - 1, stop - 1, -1):
+        step, after = steps[i], steps[i + 1]
+        x, _ = _kept(step, room, lanes, s)
+        y, _ = _kept(after, room, lanes, s)
+        dx, _ = _brief(step, spare, lanes, s)
+        wants = wants_dx or i > stop
+        if wants:
+            fill(dx, 0, step.size * LANES, 0)
+        conv_backward(step, after, x, y, y_lanes, shifted(notes, step.winners * LANES), dy, dx, added, wants, like)
+        dy, y_lanes = dx, LANES
+    if wants_dx:
+        unpack(steps[0], dy, target, to_strides, n, _SLICE)
 
 
 @njit(**options)
-def conv_backward(at, rows, limit, halve, lanes, width, stride_y, stride_x, y_height, y_width, start, stop, dy_plane,
-                  dy_line):  # fmt: skip
-    """Adds to dx, dvalues and dbias.
+def backward(steps, like, source, strides, target, to_strides, workspace, winners, first, last, gradients, sums, stop):
+    """The gradients of samples [first, last) back through all layers down to `stop`; those of parameters add up.
 
-    at                  values, offsets, pointers, x, y, winners, dy, dx (or 0), dvalues, dbias
-    dy_plane, dy_line   how far the planes and lines of dy are apart
+    source, target   addresses of what comes in, the gradient of the outputs, and goes out, of the inputs (0: not)
+    gradients, sums  addresses of room for the gradients of one tile, and of all parameters
     """
-    v, x, y, dy, dx, dvalues, dbias = (pointer_at(at[0], limit), pointer_at(at[3], limit), pointer_at(at[4], limit),
-                                       pointer_at(at[6], limit), pointer_at(at[7], limit), pointer_at(at[8], limit),
-                                       pointer_at(at[9], limit))  # fmt: skip
-    offsets, pointers = pointer_at(at[1], np.int32(0)), pointer_at(at[2], np.int32(0))
-    winners = pointer_at(at[5], np.uint8(0))
-    size, line, samples = 2 if halve else 1, y_width * lanes, stop - start
-    stretches, length = (1, line) if stride_x == 1 and samples == lanes else (y_width, samples)
-    scratch = np.zeros(size * line + 16, type(limit))
-    g, sums = pointer(scratch), shifted(pointer(scratch), size * line)
-    pixel = start
-    for i in range(rows):
-        for up in range(y_height // size):
-            for q in range(y_width // size):
-                before = shifted(dy, i * dy_plane + up * dy_line + q * lanes + start)
-                after = shifted(g, size * q * lanes + start)
-                if halve:
-                    give_back(0, samples, before, shifted(winners, pixel), after, lanes, line, sums)
-                else:
-                    gate(0, samples, shifted(y, pixel), limit, before, after, sums)
-                pixel += lanes
-            for r in range(size):
-                base = (up * size + r) * stride_y * width * lanes + start
-                for q in range(stretches):
-                    here = base + q * stride_x * lanes
-                    share_row(length, v, offsets, get(pointers, i), get(pointers, i + 1), lanes, shifted(x, here),
-                              shifted(dx, here), shifted(g, r * line + q * lanes + start), dvalues,
-                              at[7] != 0)  # fmt: skip
-        put(dbias, i, get(dbias, i) + _collected(sums))
-
-
-# --- Adam -------------------------------------------------------------------------------------------------------------
+    source, target_0, room = pointer_at(source, like), pointer_at(target, like), pointer_at(workspace, like)
+    spare, added, notes = pointer_at(gradients, like), pointer_at(sums, like), pointer_at(winners, np.uint8(0))
+    end, convolutions, wants_dx = len(steps) - 1, 0, target != 0
+    while steps[convolutions].convolution:
+        convolutions += 1
+    kept = steps[end].at + steps[end].size
+    fill(added, 0, steps[end].dvalues, 0)
+    for begin in range(first, last, TILE):
+        samples = min(TILE, last - begin)
+        lanes = -(-samples // LANES) * LANES
+        tile = shifted(room, begin * kept)
+        dy, _ = _brief(steps[end], spare, lanes, 0)
+        if not steps[end].sliced:
+            pack(steps[end], shifted(source, begin * strides[0]), strides, dy, samples, lanes)
+        for i in range(end - 1, max(stop, convolutions) - 1, -1):
+            x, _ = _kept(steps[i], tile, lanes, 0)
+            y, _ = _kept(steps[i + 1], tile, lanes, 0)
+            dx, _ = _brief(steps[i], spare, lanes, 0)
+            wants = wants_dx or i > stop
+            if wants:
+                fill(dx, 0, steps[i].size * lanes, 0)
+            linear_backward(steps[i], x, y, dy, dx, added, wants, lanes, like)
+            dy = dx
+        if wants_dx and not convolutions:
+            unpack(steps[0], dy, shifted(target_0, begin * to_strides[0]), to_strides, samples, lanes)
+        for s in range(lanes // LANES if stop < convolutions else 0):
+            start = begin + s * LANES
+            _slice_backward(steps, convolutions, like, shifted(source, start * strides[0]), strides,
+                            shifted(target_0, start * to_strides[0]), to_strides, tile,
+                            shifted(notes, start * steps[end].winners), spare, added, stop, wants_dx, lanes, s,
+                            min(LANES, samples - s * LANES))  # fmt: skip
 
 
 @njit(**options)
-def adam(at, sizes, rate, root, first, second, eps, decay):
-    """One step of `sizes[i]` parameters each. `at`: of parameters, gradients and both moments, four a row.
-
-    rate = learning rate / (1 - beta1^t), root = sqrt(1 - beta2^t); `eps` has the type of the parameters.
-    """
-    kind = type(eps)
-    rate, root, decay = kind(rate), kind(1 / root), kind(decay)
-    new, rest, second = kind(1 - first), kind(1 - second), kind(second)
-    for i in range(len(sizes)):
-        p, g = pointer_at(at[i, 0], eps), pointer_at(at[i, 1], eps)
-        m, v = pointer_at(at[i, 2], eps), pointer_at(at[i, 3], eps)
-        for j in range(sizes[i]):
-            gradient = get(g, j) + decay * get(p, j)
-            mean = get(m, j) + new * (gradient - get(m, j))
-            square = second * get(v, j) + rest * gradient * gradient
-            put(m, j, mean)
-            put(v, j, square)
-            put(p, j, get(p, j) - rate * mean / (np.sqrt(square) * root + eps))
+def add_up(n, like, sums, size):
+    """sums[0] += sums[1] + ... + sums[n - 1], of `size` numbers each."""
+    numbers = pointer_at(sums, like)
+    for i in range(1, n):
+        for j in range(size):
+            put(numbers, j, get(numbers, j) + get(numbers, i * size + j))

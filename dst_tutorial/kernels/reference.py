@@ -4,7 +4,7 @@ Nothing here has the size of the dense weight. Activations are features-major in
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .csr import CSR
+from .operations import Conv2d, Operation
 
 # torch says so once a process. Our tests compare every use with dense torch.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -50,52 +51,48 @@ def matmul(weight: CSR, x: Tensor) -> Tensor:
     return _Matmul.apply(x, weight.values, weight.columns, weight.row_pointers)
 
 
-def _affine(weight: CSR, x: Tensor, bias: Tensor | None, relu: bool, product: Callable) -> Tensor:
-    y = product(weight, x)
-    if bias is not None:
-        y = y.add_(bias[:, None])
-    return y.relu_() if relu else y
-
-
-def linear(x: Tensor, weight: CSR, bias: Tensor | None, *, relu: bool = False, product: Callable = matmul) -> Tensor:
-    """x [..., in] -> [..., out], as `F.linear` with the dense form of `weight` [out, in], and ReLU if asked.
+def run(x: Tensor, operations: Sequence[Operation], *, product: Callable = matmul) -> Tensor:
+    """The operations one after the other: x [..., in], or images [N, C, H, W], to what the last one makes of it.
 
     product   what multiplies, with the signature of `matmul`
+
+    ValueError for shapes that do not fit.
     """
-    y = _affine(weight, x.reshape(-1, weight.width).t(), bias, relu, product)
-    return y.t().view(*x.shape[:-1], weight.shape[0])
+    images = False
+    for operation in operations:
+        x = x.flatten(1) if images and not isinstance(operation.kind, Conv2d) else x
+        images = isinstance(operation.kind, Conv2d)
+        operation.kind.output(x.shape[1:] if images else x.shape[-1:])
+        x = (_conv2d if images else _linear)(x, operation, product)
+    return x
 
 
-def conv2d(
-    x: Tensor,
-    weight: CSR,
-    bias: Tensor | None,
-    *,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
-    relu: bool = False,
-    pool: int = 1,
-    product: Callable = matmul,
-) -> Tensor:
-    """x [N, C, H, W] -> [N, out, H', W'], as `F.conv2d` with the dense form of `weight`.
+def _linear(x: Tensor, operation: Operation, product: Callable) -> Tensor:
+    y = _affine(operation, x.reshape(-1, operation.weight.width).t(), product)
+    return y.t().view(*x.shape[:-1], operation.kind.out_features)
 
-    `weight` is [out, C / groups * kh * kw] here; `margins` (left, right, top, bottom) are filled with zeros. ReLU and
-    a max-pooling of `pool` x `pool` follow if asked. Shifted copies of the images, one a tap of the kernel, make the
-    convolution a matrix product: kh * kw times their memory.
-    """
-    if groups > 1:  # a unit's columns begin where its group's channels do
-        first = weight.rows() // (weight.shape[0] // groups) * weight.width
-        weight = weight._replace(columns=(weight.columns + first).int(), width=weight.width * groups)
-    x = F.pad(x, margins).transpose(0, 1) if any(margins) else x.transpose(0, 1)
-    down, right = (_taps(*axis) for axis in zip(x.shape[2:], kernel_size, stride, dilation, strict=True))
+
+def _conv2d(x: Tensor, operation: Operation, product: Callable) -> Tensor:
+    """Shifted copies of the images, one a tap of the kernel, make it a matrix product: kh * kw times their memory."""
+    kind, weight = operation.kind, operation.weight
+    if kind.groups > 1:  # a unit's columns begin where its group's channels do
+        first = weight.rows() // (weight.shape[0] // kind.groups) * weight.width
+        weight = weight._replace(columns=(weight.columns + first).int(), width=weight.width * kind.groups)
+    x = F.pad(x, kind.margins).transpose(0, 1) if any(kind.margins) else x.transpose(0, 1)
+    axes = zip(x.shape[2:], kind.kernel_size, kind.stride, kind.dilation, strict=True)
+    down, right = (_taps(*axis) for axis in axes)
     taps = torch.stack([x[:, :, i, j] for i in down for j in right], dim=1)  # [C, kh * kw, N, H', W']
-    y = _affine(weight, taps.reshape(weight.width, -1), bias, relu, product)
+    y = _affine(operation._replace(weight=weight), taps.reshape(weight.width, -1), product)
     y = y.view(-1, 1, *taps.shape[3:])  # an image a unit and sample
-    y = F.max_pool2d(y, pool) if pool > 1 else y
+    y = F.max_pool2d(y, kind.pool) if kind.pool > 1 else y
     return y.view(weight.shape[0], len(x[0]), *y.shape[2:]).transpose(0, 1)
+
+
+def _affine(operation: Operation, x: Tensor, product: Callable) -> Tensor:
+    y = product(operation.weight, x)
+    if operation.bias is not None:
+        y = y.add_(operation.bias[:, None])
+    return y.relu_() if operation.kind.relu else y
 
 
 def _taps(size: int, kernel: int, stride: int, dilation: int) -> list[slice]:

@@ -117,6 +117,42 @@ def store(typing, target, first, vector):
     return types.none(target, first, vector), generate
 
 
+@intrinsic(prefer_literal=True)
+def load_apart(typing, source, first, apart, n):
+    """16 numbers from each of source[first], source[first + apart], ...: n times, side by side."""
+    part, n = Vector(source.dtype, 16), n.literal_value
+
+    def generate(context, builder, signature, args):
+        first, apart = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 2))
+        parts = []
+        for _ in range(n):
+            address = builder.bitcast(builder.gep(args[0], [first]), part.llvm.as_pointer())
+            parts.append(_aligned(builder.load(address), source.dtype.bitwidth // 8))
+            first = builder.add(first, apart)
+        while len(parts) > 1:
+            lanes = _lanes(range(2 * parts[0].type.count))
+            parts = [builder.shuffle_vector(*pair, lanes) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    return Vector(source.dtype, 16 * n)(source, first, apart, types.literal(n)), generate
+
+
+@intrinsic
+def store_apart(typing, target, first, apart, vector):
+    """The way back: 16 lanes to each of target[first], target[first + apart], ..."""
+
+    def generate(context, builder, signature, args):
+        first, apart = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 2))
+        for lane in range(0, vector.lanes, 16):
+            part = builder.shuffle_vector(args[3], args[3], _lanes(range(lane, lane + 16)))
+            address = builder.bitcast(builder.gep(args[0], [first]), part.type.as_pointer())
+            _aligned(builder.store(part, address), target.dtype.bitwidth // 8)
+            first = builder.add(first, apart)
+        return context.get_dummy_value()
+
+    return types.none(target, first, apart, vector), generate
+
+
 @intrinsic
 def load_bytes(typing, source, first, like):
     """uint8 source[first : first + lanes], as a vector of the type of `like`."""
@@ -176,10 +212,43 @@ def multiply_add(typing, a, b, c):
     return c(a, b, c), generate
 
 
+@intrinsic(prefer_literal=True)
+def every_second(typing, vector, first):
+    """Of parts of 16 lanes, every second one, beginning with `first`: 0 or 1."""
+    lanes = [lane for lane in range(vector.lanes) if lane // 16 % 2 == first.literal_value]
+
+    def generate(context, builder, signature, args):
+        return builder.shuffle_vector(args[0], args[0], _lanes(lanes))
+
+    return Vector(vector.scalar, vector.lanes // 2)(vector, first), generate
+
+
+@intrinsic
+def products(typing, a, b):
+    """a * b, of which lanes 16, 32, ... apart are added up: 16 sums."""
+    narrow = Vector(a.scalar, 16)
+
+    def generate(context, builder, signature, args):
+        summed = None
+        for first in range(0, a.lanes, 16):
+            one, other = (builder.shuffle_vector(vector, vector, _lanes(range(first, first + 16))) for vector in args)
+            product = builder.fmul(one, other, flags=["contract"])
+            summed = builder.fadd(product, summed, flags=["contract"]) if summed else product
+        return summed
+
+    return narrow(a, b), generate
+
+
 @intrinsic
 def where_at_most(typing, a, b, then, otherwise):
     """Lane by lane: `then` where a <= b, `otherwise` elsewhere, and where one of them is NaN."""
     return _where("<=", a, b, then, otherwise)
+
+
+@intrinsic
+def where_above(typing, a, b, then, otherwise):
+    """Lane by lane: `then` where a > b, or a is NaN; `otherwise` elsewhere."""
+    return _where(">", a, b, then, otherwise, or_nan=True)
 
 
 @intrinsic
@@ -188,11 +257,14 @@ def where_equal(typing, a, b, then, otherwise):
     return _where("==", a, b, then, otherwise)
 
 
-def _where(compare: str, vector, *others):
+def _where(compare: str, vector, *others, or_nan: bool = False):
     def generate(context, builder, signature, args):
         pairs = zip(args, signature.args, strict=True)
         a, b, then, otherwise = (_wide(context, builder, number, kind, vector) for number, kind in pairs)
-        return builder.select(builder.fcmp_ordered(compare, a, b), then, otherwise)
+        true = builder.fcmp_ordered(compare, a, b)
+        if or_nan:
+            true = builder.or_(true, builder.fcmp_unordered("uno", a, a))
+        return builder.select(true, then, otherwise)
 
     return vector(vector, *others), generate
 
@@ -220,8 +292,9 @@ def totals(typing, a, b, c, d):
             """The lower half of every `size` lanes of the two plus its upper half, side by side."""
             lanes = range(one.type.count if one is other else 2 * one.type.count)
             halves = [i for i in lanes if i % size < size // 2], [i for i in lanes if i % size >= size // 2]
-            masks = (ir.Constant(ir.VectorType(_INT, len(half)), half) for half in halves)
-            return builder.fadd(*(builder.shuffle_vector(one, other, mask) for mask in masks), flags=["reassoc"])
+            return builder.fadd(
+                *(builder.shuffle_vector(one, other, _lanes(half)) for half in halves), flags=["reassoc"]
+            )
 
         sums, size = folded(folded(*args[:2], a.lanes), folded(*args[2:], a.lanes), a.lanes // 2), a.lanes // 4
         while size > 1:
@@ -236,4 +309,9 @@ def _wide(context, builder, number, kind, vector: Vector):
         return number
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     one = builder.insert_element(undefined, context.cast(builder, number, kind, vector.scalar), _INT(0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT, vector.lanes), [0] * vector.lanes))
+    return builder.shuffle_vector(one, undefined, _lanes([0] * vector.lanes))
+
+
+def _lanes(numbers) -> ir.Constant:
+    """Which lanes a shuffle takes."""
+    return ir.Constant(ir.VectorType(_INT, len(numbers)), list(numbers))

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 ENOUGH = 4_000_000  # multiplications that are worth waking a thread
-STEP = 16  # lanes: whole vectors
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -25,13 +24,13 @@ if hasattr(os, "register_at_fork"):  # Windows does not fork
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def parts(lanes: int, multiplications: int) -> list[tuple[int, int]]:
-    """(start, stop) for each thread that is worth its while."""
-    threads = min(torch.get_num_threads(), multiplications // ENOUGH, lanes // STEP)
+def parts(samples: int, multiplications: int, whole: int) -> list[tuple[int, int]]:
+    """(first, last) for each thread that is worth its while; all but the end are multiples of `whole`."""
+    threads = min(torch.get_num_threads(), multiplications // ENOUGH, samples // whole)
     if threads < 2:
-        return [(0, lanes)]
-    size = -(-lanes // (threads * STEP)) * STEP
-    return [(start, min(start + size, lanes)) for start in range(0, lanes, size)]
+        return [(0, samples)]
+    size = -(-samples // (threads * whole)) * whole
+    return [(first, min(first + size, samples)) for first in range(0, samples, size)]
 
 
 def each(work: Callable, jobs: list[tuple]) -> None:
