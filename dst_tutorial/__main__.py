@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import signal
+import statistics
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -144,6 +145,46 @@ def bench(
         print(f"{row.method:20} {where:18} {median:8.2f} ms [{low:.2f}, {high:.2f}]  first call {row.first_ms:.1f} ms")
     for method, why in result["absent"].items():
         print(f"{method:20} absent: {why}")
+
+
+@app.command()
+def speed(
+    case: Annotated[str, typer.Argument(help="The network, such as slides or wide-mlp.")] = "slides",
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every form, in turns.")] = 20,
+    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Time a training step of one network in every form, and its inference: losses and outputs are compared first."""
+    from . import experiments, speed, tables
+
+    result = speed.measure(case, rounds=rounds, threads=threads)
+    if record:
+        print(experiments.record_speed(result), file=sys.stderr)
+    _print_json(result) if as_json else print(tables.markdown(tables.speed_rows([result])))
+
+
+@app.command()
+def scaling(
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every layer, in turns.")] = 5,
+    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    largest: Annotated[int, typer.Option(min=10_000, help="Connections of the largest layer: 30 bytes each.")] = 10**8,
+    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Time a training step of truly sparse layers, by their number of connections."""
+    from . import experiments, speed
+
+    sizes = [count for count in speed.CONNECTIONS if count <= largest]
+    result = speed.scaling(sizes, rounds=rounds, threads=threads)
+    if record:
+        print(experiments.record_scaling(result), file=sys.stderr)
+    if as_json:
+        _print_json(result)
+        return
+    for count, ms in result["times_ms"].items():
+        middle = statistics.median(ms)
+        print(f"{int(count):11,} connections {middle:10.2f} ms {1e6 * middle / int(count):7.1f} ns a connection")
 
 
 @app.command()

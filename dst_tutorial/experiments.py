@@ -25,11 +25,12 @@ from tqdm.auto import tqdm
 from . import slides
 from .choices import choose
 from .data import DATASETS, Dataset
+from .ledger import peak_memory, state_bytes
 from .measures import Mask, Masks, exploration_rate
 from .models import NETWORKS
 from .paths import data_folder, results_folder
 from .provenance import provenance
-from .recipes import Recipe, algorithm_of, find_recipe, train
+from .recipes import Recipe, algorithm_of, find_recipe, rehearse, train
 from .training import History, Snapshot
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Experiment:
     sparsities: tuple[float, ...] = (slides.SPARSITY,)
     network: str = "SlideCNN"  # of NETWORKS
     data_set: str = "mnist"  # of DATASETS
+    backend: str = "masked"  # of the sparse networks: see `recipes.train`
     keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
 
     def configs(self) -> list[dict]:
@@ -57,6 +59,7 @@ class Experiment:
                 "seed": seed,
                 "epochs": self.epochs,
                 "sparsity": sparsity if recipe.has_sparsity else 0.0,
+                **({} if self.backend == "masked" else {"backend": self.backend}),
             }
             for seed in self.seeds
             for recipe in map(find_recipe, self.recipes)
@@ -99,6 +102,14 @@ EXPERIMENTS = {
             sparsities=(0.8, 0.9, 0.95),
             network="MLP1D",
             data_set="mnist1d",
+        ),
+        Experiment(
+            "forms",
+            "truly sparse training beside dense training and a dense network of as many weights: what each costs",
+            recipes=("uniform-rigl", "erk-rigl", "dense-cosine", "small-dense"),
+            seeds=(42, 43, 44),
+            epochs=10,
+            backend="sparse",
         ),
     )
 }
@@ -190,28 +201,55 @@ def _existing(folder: Path | None, file: str, experiment: str) -> Path:
     return path
 
 
-BENCHMARK = "benchmark.json"
+BENCHMARK, SPEED, SCALING = "benchmark.json", "speed.json", "scaling.json"
 
 
 def record_benchmark(result: dict, folder: Path | None = None) -> Path:
     """Add a `benchmark.bench` to the recorded ones, in the place of one of the same work on the same machine."""
-    folder = folder or results_folder()
+    return _record(result, BENCHMARK, ("network", "active_weights", "batch"), folder)
 
-    def same(run: dict) -> tuple:
-        machine = run["provenance"]["cpu"], run["provenance"]["gpu"]
-        return (*machine, run["threads"], run["network"], run["active_weights"], run["batch"])
 
-    kept = load_benchmarks(folder) if (folder / BENCHMARK).exists() else []
-    runs = [run for run in kept if same(run) != same(result)] + [result]
-    _write(folder / BENCHMARK, json.dumps({"runs": sorted(runs, key=lambda r: repr(same(r)))}, indent=1).encode())
-    return folder / BENCHMARK
+def record_speed(result: dict, folder: Path | None = None) -> Path:
+    """The same for a `speed.measure`."""
+    return _record(result, SPEED, ("case",), folder)
+
+
+def record_scaling(result: dict, folder: Path | None = None) -> Path:
+    """The same for a `speed.scaling`."""
+    return _record(result, SCALING, ("density", "batch"), folder)
 
 
 def load_benchmarks(folder: Path | None = None) -> list[dict]:
     """The recorded benchmarks, each as `benchmark.bench` returned it. FileNotFoundError says how to make them."""
-    path = (folder or results_folder()) / BENCHMARK
+    return _recorded(folder, BENCHMARK, "bench --record")
+
+
+def load_speeds(folder: Path | None = None) -> list[dict]:
+    """The same for `speed.measure`."""
+    return _recorded(folder, SPEED, "speed --record")
+
+
+def load_scaling(folder: Path | None = None) -> list[dict]:
+    """The same for `speed.scaling`."""
+    return _recorded(folder, SCALING, "scaling --record")
+
+
+def _record(result: dict, name: str, work: tuple[str, ...], folder: Path | None) -> Path:
+    path = (folder or results_folder()) / name
+
+    def same(run: dict) -> tuple:
+        return run["provenance"]["cpu"], run["provenance"]["gpu"], run["threads"], *(run[key] for key in work)
+
+    kept = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    runs = [run for run in kept if same(run) != same(result)] + [result]
+    _write(path, json.dumps({"runs": sorted(runs, key=lambda run: repr(same(run)))}, indent=1).encode())
+    return path
+
+
+def _recorded(folder: Path | None, name: str, how: str) -> list[dict]:
+    path = (folder or results_folder()) / name
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial bench --record`")
+        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial {how}`")
     return json.loads(path.read_text(encoding="utf-8"))["runs"]
 
 
@@ -285,16 +323,22 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
     torch.set_num_threads(1)
     try:
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
-        done = train(
-            recipe,
-            _whole(config["data_set"]),
-            network=NETWORKS[config["network"]],
-            epochs=config["epochs"],
-            sparsity=config["sparsity"],
-            seed=config["seed"],
-            progress=False,
-            checkpoint=_checkpoint(config),
-        )
+        data = _whole(config["data_set"])
+        network, sparsity = NETWORKS[config["network"]], config["sparsity"]
+        backend = config.get("backend", "masked")
+        rehearse(recipe, data, network, sparsity, backend)
+        with peak_memory() as peak:
+            done = train(
+                recipe,
+                data,
+                network=network,
+                epochs=config["epochs"],
+                sparsity=sparsity,
+                seed=config["seed"],
+                progress=False,
+                backend=backend,
+                checkpoint=_checkpoint(config),
+            )
     finally:
         torch.set_num_threads(threads)
     if done.history.interrupted:
@@ -303,6 +347,8 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
     result = {
         "config": config,
         "summary": done.summary(),
+        "state_bytes": state_bytes(done.model),
+        "peak_bytes": peak(),
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
         "updates": max(len(snapshots) - 1, 0),
         "epochs": [asdict(epoch) for epoch in done.history.epochs],

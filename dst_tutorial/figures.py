@@ -20,6 +20,8 @@ from .experiments import (
     final_accuracies,
     load_masks,
     load_results,
+    load_scaling,
+    load_speeds,
     slides_benchmarks,
 )
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
@@ -29,7 +31,7 @@ from .paths import results_folder
 from .randomness import stream
 from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
-from .tables import algorithms_table, benchmark_table, latex, markdown, results_table
+from .tables import algorithms_table, benchmark_table, forms_table, latex, markdown, results_table, speed_table
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
 
@@ -152,6 +154,22 @@ def benchmark(threads: int = 1) -> Figure:
     return plots.timings(rows, title=f"{slides.SAMPLES} images, whole network, {threads} thread of the CPU")
 
 
+def training_step(case: str = "slides", threads: int = 1) -> Figure:
+    """The recorded times of a training step of the slides' network, in every form."""
+    run = next(run for run in load_speeds() if (run["case"], run["threads"]) == (case, threads))
+    rows = {row.method: row.quartiles for row in rows_of({"rows": run["training"]})}
+    title = f"A training step of SlideCNN at 95%, {run['batch']} images, {threads} thread of the CPU"
+    return plots.timings(rows, title=title)
+
+
+def linear_cost() -> Figure:
+    """The recorded times of truly sparse layers, over four decades of connections."""
+    run = min(load_scaling(), key=lambda run: run["threads"])
+    times = {int(count): ms for count, ms in run["times_ms"].items()}
+    told = f"{run['batch']} samples, {run['threads']} thread, {100 * run['density']:g}% of a square matrix"
+    return plots.cost_by_connections(times, f"A training step of one truly sparse layer: {told}")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure: the slide that it belongs to, if any, what it is made from, and by what."""
@@ -163,6 +181,7 @@ class Picture:
 
 
 _RUNS, _MASKS, _TIMES = "results/slides.json", "results/slides_masks.npz", "results/benchmark.json"
+_FORMS, _SPEED, _SCALING = "results/forms.json", "results/speed.json", "results/scaling.json"
 _ALGORITHMS, _MNIST1D = "results/algorithms.json", "results/mnist1d.json"
 _SHAPES = "arithmetic on shapes"
 FIGURES: dict[str, Picture] = {
@@ -182,12 +201,18 @@ FIGURES: dict[str, Picture] = {
     "slide8_benchmark": Picture(8, _TIMES, benchmark),
     "algorithms": Picture(None, _ALGORITHMS, algorithms),
     "mnist1d": Picture(None, _MNIST1D, mnist1d),
+    "training_step": Picture(None, _SPEED, training_step),
+    "linear_cost": Picture(None, _SCALING, linear_cost),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "slide6_results.md": (_RUNS, lambda: results_table(markdown, "\n{}\n")),
     "slide6_results.tex": (_RUNS, lambda: results_table(latex, "% {}\n")),
     "slide8_benchmark.md": (_TIMES, lambda: benchmark_table(markdown, "\n{}\n")),
     "slide8_benchmark.tex": (_TIMES, lambda: benchmark_table(latex, "% {}\n")),
+    "forms.md": (_FORMS, lambda: forms_table(markdown, "\n{}\n")),
+    "forms.tex": (_FORMS, lambda: forms_table(latex, "% {}\n")),
+    "speed.md": (_SPEED, lambda: speed_table(markdown, "\n{}\n")),
+    "speed.tex": (_SPEED, lambda: speed_table(latex, "% {}\n")),
     **{
         f"{name}.{ending}": (source, partial(algorithms_table, name, form, comment))
         for name, source in (("algorithms", _ALGORITHMS), ("mnist1d", _MNIST1D))
@@ -229,8 +254,9 @@ def _index(files: dict[str, dict[str, str]]) -> str:
                      "from": entry["from"], "what it shows": entry["alt"]})  # fmt: skip
     for name in TABLES:
         slide = name.removeprefix("slide")[0] if name.startswith("slide") else "–"
+        shows = "What was recorded, as a table." if slide == "–" else "The slide's table, with ours beside it."
         rows.append({"slide": slide, "figure": f"[`{name}`]({name})", "size": "–", "from": files[name]["from"],
-                     "what it shows": "The slide's table, with ours beside it."})  # fmt: skip
+                     "what it shows": shows})  # fmt: skip
     rows.sort(key=lambda row: row["slide"])  # "–" sorts last
     return (
         "# The slides' figures and tables, and ours\n\n"

@@ -1,13 +1,23 @@
-"""What sparsity costs and saves, counted: bytes (float32 values, bool masks, int32 indices) and multiplications."""
+"""What sparsity costs and saves: bytes (float32 values, bool masks, int32 indices) and multiplications, counted; and
+the memory that a process really takes, measured.
+"""
 
+import ctypes
+import gc
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .convert import to_dense, to_truly_sparse
+from .masked import MaskedConv2d, MaskedLinear
 from .sparsify import count_weights, prunable_layers, sparse_layers
 
 VALUE, INDEX, MASK = 4, 4, 1  # bytes
+MASKED = MaskedLinear, MaskedConv2d
 
 Ledger = dict[str, int]  # bytes by kind
 
@@ -33,6 +43,48 @@ def csr_bytes(model: nn.Module) -> Ledger:
     active, _ = count_weights(model)
     pointers = sum(_shape(layer)[0] + 1 for layer in _layers(model))
     return _arrays(active + _biases(model)) | {"indices": INDEX * (active + pointers)}
+
+
+def bytes_by_form(masked: nn.Module, images: Tensor) -> dict[str, Ledger]:
+    """What training a masked network on so many images takes in every form, activations included."""
+    forms = {
+        "dense": (dense_bytes, to_dense(masked)),
+        "Dense+Mask": (masked_bytes, masked),
+        "truly sparse": (csr_bytes, to_truly_sparse(masked)),
+    }
+    return {
+        form: count(network) | {"activations": activation_bytes(network, images)}
+        for form, (count, network) in forms.items()
+    }
+
+
+def state_bytes(model: nn.Module) -> int:
+    """What training with Adam holds from step to step, in the form the model has: dense, masked or truly sparse."""
+    layers = _layers(model)
+    if any(isinstance(layer, MASKED) for layer in layers):
+        return sum(n for kind, n in masked_bytes(model).items() if kind != "transient")
+    return sum((csr_bytes if sparse_layers(model) else dense_bytes)(model).values())
+
+
+def activation_bytes(model: nn.Module, images: Tensor) -> int:
+    """What a forward pass of these images keeps until the backward pass, the images included: each array once.
+
+    Masked copies of weights are not activations: see "transient" in `masked_bytes`.
+    """
+    if any(isinstance(layer, MASKED) for layer in _layers(model)):
+        model = to_dense(model)
+    known = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if (place := tensor.data_ptr()) not in known:
+            kept[place] = max(kept.get(place, 0), tensor.nbytes)  # one array may be kept in several shapes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        y = model(images)  # it holds what was kept, so that no two arrays are in one place
+    del y
+    return sum(kept.values())
 
 
 def format_bytes(rows: int, columns: int, nonzeros: int, index: int = INDEX) -> Ledger:
@@ -73,6 +125,33 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return {name: counts[name] for name, layer in model.named_modules() if name in counts}
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], int | None]]:
+    """By how many bytes this process grows at most inside: call what it yields, afterwards. None where not on Linux.
+
+    Everything counts: weights, activations, gradients, optimiser, Python, and what libraries load or compile when they
+    are first used. Rehearse before, so that these are there already.
+    """
+    if not _STATUS.exists():
+        yield lambda: None
+        return
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed before: it would hide growth
+    if trim:
+        trim(0)
+    before = _resident("VmRSS")
+    _STATUS.with_name("clear_refs").write_text("5")  # forget the old peak: `man 5 proc`
+    yield lambda: _resident("VmHWM") - before
+
+
+_STATUS = Path("/proc/self/status")
+
+
+def _resident(name: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
+    return 1024 * int(line.split()[1])
 
 
 def _arrays(n: int) -> Ledger:

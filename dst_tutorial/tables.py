@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from . import plots, slides
 from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
-from .experiments import by_recipe_and_sparsity, load_results, slides_benchmarks
+from .experiments import by_recipe_and_sparsity, load_results, load_speeds, slides_benchmarks
 
 
 def results_rows(results: dict) -> list[dict[str, str]]:
@@ -55,6 +55,28 @@ def _told(sparsity: float, backend: str) -> str:
     return f"dense, as small as {100 * sparsity:g}%" if sparsity else "dense"
 
 
+def form_rows(results: dict) -> list[dict[str, str]]:
+    """Accuracy beside all that it costs, of the same runs: a row a form."""
+    rows = []
+    for (recipe, _), runs in by_recipe_and_sparsity(results).items():
+        last = runs[0]["summary"]
+        seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
+        low, middle, high = statistics.quantiles(seconds, n=4)
+        rows.append(
+            {
+                "": plots.NAMES[recipe] + (", truly sparse" if last["backend"] == "sparse" else ""),
+                "test accuracy": f"{_mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
+                "s / epoch [quartiles]": f"{middle:.1f} [{low:.1f}, {high:.1f}]",
+                "multiplications": f"{last['macs'] / 1e6:.2f}M ({100 * last['macs'] / last['dense_macs']:.1f}%)",
+                "weights, gradients, Adam, indices": f"{runs[0]['state_bytes'] / 1e6:.2f} MB",
+                "peak memory": f"{statistics.median(run['peak_bytes'] for run in runs) / 1e6:.0f} MB",
+                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
 def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
     """Slide 8 as it should have been: every method on every device, two columns for each number of threads."""
     table = []
@@ -75,6 +97,30 @@ def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
     return table
 
 
+def speed_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Training and inference in every form: a row a form and case, each with what it is slower than truly sparse."""
+    table = []
+    for run in runs:
+        kinds = {f"training step, batch {run['batch']}": run["training"]}
+        kinds |= {f"inference, batch {batch}": rows for batch, rows in run["inference"].items()}
+        kinds |= {"epoch of MNIST in `fit`": run["epochs"]} if run["epochs"] else {}
+        for kind, rows in kinds.items():
+            rows = rows_of({"rows": rows})
+            ours = row_of(rows, "truly sparse")
+            for row in rows:
+                table.append(
+                    {
+                        "network": run["case"],
+                        "threads": str(run["threads"]),
+                        "work": kind,
+                        "form": row.method,
+                        "ms [quartiles]": _milliseconds(row),
+                        "truly sparse is faster": f"{row.median / ours.median:.1f} times" if row is not ours else "",
+                    }
+                )
+    return table
+
+
 def _milliseconds(row: Row | None) -> str:
     return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
 
@@ -92,6 +138,17 @@ def benchmark_line(runs: list[dict]) -> str:
         f"{runs[0]['batch']} real test images at a time; outputs compared first; median [quartiles] of "
         f"{runs[0]['rounds']} calls, in turns, after a warm-up. {where}, {when}. "
         f"{f'GPU: {gpu}.' if gpu else 'No GPU was at hand.'} scipy uses one thread, always."
+    )
+
+
+def speed_line(runs: list[dict]) -> str:
+    """Where the numbers of recorded speeds come from."""
+    machines = sorted({"{cpu}, torch {torch}, numba {numba}".format(**run["provenance"]) for run in runs})
+    dates = sorted({run["provenance"]["date"] for run in runs})
+    return (
+        "Losses and outputs compared first; median [quartiles], in turns, after a warm-up; Dense+Mask and dense with "
+        f"fused Adam; data and topology updates are part of an epoch. {'; '.join(machines)}, "
+        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
     )
 
 
@@ -150,3 +207,15 @@ def benchmark_table(form: Callable[[list], str], comment: str) -> str:
     """Slide 8, likewise."""
     runs = slides_benchmarks()
     return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
+
+
+def forms_table(form: Callable[[list], str], comment: str) -> str:
+    """What training costs in each form, likewise."""
+    results = load_results("forms")
+    return form(form_rows(results)) + comment.format(provenance_line(results))
+
+
+def speed_table(form: Callable[[list], str], comment: str) -> str:
+    """Training steps, inference and epochs in every form, likewise."""
+    runs = load_speeds()
+    return form(speed_rows(runs)) + comment.format(speed_line(runs))

@@ -1,5 +1,7 @@
 """Bytes and multiplications, against what scipy stores and what a dense network computes."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch import nn
 
-from dst_tutorial import SlideCNN, mlp, sparsify, to_truly_sparse
-from dst_tutorial.ledger import format_bytes, macs
+from dst_tutorial import SlideCNN, ledger, mlp, sparsify, to_truly_sparse
+from dst_tutorial.ledger import activation_bytes, format_bytes, macs, masked_bytes, peak_memory, state_bytes
+from dst_tutorial.optim import Adam
 
 
 @given(
@@ -76,9 +79,55 @@ def test_folded_layers_count_as_the_masked_ones(size):
     assert macs(to_truly_sparse(masked), image) == macs(masked, image)
 
 
+def test_what_is_held_is_what_the_tensors_take():
+    """Weights, gradients, both moments, and the buffers: counted by the ledger, and summed over the real tensors."""
+    masked = sparsify(SlideCNN(), 0.95, allocation="uniform")
+    models = {"dense": SlideCNN(), "Dense+Mask": masked, "truly sparse": to_truly_sparse(masked)}
+    held = {}
+    for form, model in models.items():
+        optimizer = Adam(model.parameters())
+        model(torch.randn(2, 1, 28, 28)).sum().backward()
+        optimizer.step()
+        moments = [t for state in optimizer.state.values() for t in state.values() if t.numel() > 1]
+        tensors = [*model.parameters(), *(p.grad for p in model.parameters()), *moments, *model.buffers()]
+        held[form] = sum(t.numel() * t.element_size() for t in tensors)
+        assert state_bytes(model) == held[form]
+    float_masks = held["Dense+Mask"] + 3 * masked_bytes(masked)["masks"]
+    assert held["Dense+Mask"] > 16 * held["truly sparse"]
+    assert float_masks > 19 * held["truly sparse"]
+
+
+def test_activations_are_what_the_backward_pass_needs():
+    images = torch.randn(100, 784)[:64]  # of a larger array: only what is used counts
+    net = mlp(784, 300, 100, 10)
+    masked = sparsify(net, 0.9)
+    for model in (net, masked):  # the inputs of every layer
+        assert activation_bytes(model, images) == 4 * 64 * (784 + 300 + 100)
+    assert activation_bytes(to_truly_sparse(masked), images) == 4 * 64 * (784 + 300 + 100 + 10)  # and the outputs
+
+
 def test_counting_leaves_no_hook_behind():
     model = mlp(4, 3)
     macs(model, torch.zeros(4))
     with pytest.raises(RuntimeError):
         macs(model, torch.zeros(5))
     assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_the_peak_is_what_was_there_at_once_at_most():
+    block = 64_000_000  # so large that each comes from the system, and goes back to it when freed
+    kept = b"x" * block  # before: it does not count
+    with peak_memory() as peak:
+        for _ in range(3):  # one after the other
+            kept = None
+            kept = b"x" * (2 * block)
+    assert len(kept) == 2 * block
+    assert 0.9 * block < peak() < 1.3 * block
+
+
+def test_where_the_system_does_not_tell_there_is_no_peak(monkeypatch, tmp_path):
+    monkeypatch.setattr(ledger, "_STATUS", tmp_path / "status")
+    with peak_memory() as peak:
+        pass
+    assert peak() is None

@@ -13,7 +13,7 @@ from dst_tutorial.experiments import Experiment, run
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
-EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2, 3), epochs=3,
+EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2), epochs=2,
                         network="MLP1D", data_set="mnist1d")  # fmt: skip
 SCRIPT = """
 import sys
@@ -62,7 +62,7 @@ def address(data):
 def test_a_dask_cluster_gives_the_same_results(address, reference, tmp_path):
     file = run(EXPERIMENT, tmp_path, executor="dask", address=address, progress=False)
     assert what_was_measured(file) == reference
-    assert len(reference) == 6
+    assert len(reference) == 4
 
 
 @pytest.mark.parametrize("executor", ["local", "dask"])
@@ -72,13 +72,13 @@ def test_killed_midway_it_repeats_no_finished_run_and_loses_none(executor, addre
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), executor, where]
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     file = tmp_path / "runner.json"
-    give_up = time.monotonic() + 200
-    while len(lines(file)) < 2 and process.poll() is None and time.monotonic() < give_up:
+    give_up = time.monotonic() + 600
+    while not lines(file) and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
     kept = lines(file)
-    assert 2 <= len(kept) < 6, "it was to be killed midway"
+    assert 1 <= len(kept) < 4, "it was to be killed midway"
 
     run(EXPERIMENT, tmp_path, executor=executor, address=where or None, progress=False)
     finished = {line.rstrip(",") for line in lines(file)}

@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart, and neve
 from .look import LOOKS, NAMES, PALETTES, SLIDE, style
 from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
-from .timing import readings, timings
+from .timing import cost_by_connections, readings, same_losses, timings
 from .topologies import ages, drop_schedules, exploration_and_survival, inputs_read, neurons_lost
 from .training import accuracies, accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
 
@@ -20,6 +20,7 @@ __all__ = [
     "ages",
     "bytes_by_sparsity",
     "bytes_held",
+    "cost_by_connections",
     "dense_and_sparse",
     "drop_schedules",
     "exploration_and_survival",
@@ -32,6 +33,7 @@ __all__ = [
     "mask_product",
     "neurons_lost",
     "readings",
+    "same_losses",
     "signal_strength",
     "storage_formats",
     "style",

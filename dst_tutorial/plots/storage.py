@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from scipy.sparse import csc_matrix, csr_matrix
 
-from .look import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
 
 
 @styled
@@ -19,6 +19,7 @@ def bytes_held(ledgers: Mapping[str, Mapping[str, int]], title: str = "") -> Fig
         "Adam's moments": (GREEN, ".."),
         "masks": (BLACK, ""),
         "indices": (PURPLE, "xx"),
+        "activations": (ORANGE, "\\\\"),
         "transient": ("#DDDDDD", "--"),
     }
     totals = {form: sum(kinds.values()) for form, kinds in ledgers.items()}

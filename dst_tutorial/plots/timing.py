@@ -1,5 +1,6 @@
 """Times: what each method takes, and what single calls took."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -12,6 +13,8 @@ METHODS = {
     "ONNX Runtime, dense": (BLACK, ""),
     "scipy CSR": (SKY, ".."),
     "torch CSR": (BLUE, "xx"),
+    "SparseProp": ("#BBBBBB", "--"),
+    "truly sparse": (GREEN, ""),
 }
 
 
@@ -53,4 +56,45 @@ def readings(calls: Mapping[str, Sequence[float]], title: str = "") -> Figure:
         axes.plot(range(1, len(times) + 1), times, marker=marker, color=colour, label=name)
     axes.set(yscale="log", xlabel="call", ylabel="milliseconds", title=title, xticks=range(1, len(times) + 1))
     axes.legend()
+    return figure
+
+
+@styled
+def cost_by_connections(times: Mapping[int, Sequence[float]], title: str = "") -> Figure:
+    """`times[connections]` in milliseconds, on logarithmic axes: every reading, their medians, a line of slope 1."""
+    medians = {count: statistics.median(ms) for count, ms in times.items()}
+    told = "; ".join(f"{count:,} connections {ms:.2f} ms" for count, ms in medians.items())
+    figure = new_figure(9, 4.2, f"Median time by the number of connections: {told}.")
+    axes = figure.subplots()
+    middle = sorted(medians)[len(medians) // 2]
+    line = [medians[middle] * count / middle for count in medians]
+    axes.plot(list(medians), line, "--", color=GREY, label="in proportion to the connections")
+    for i, (count, ms) in enumerate(times.items()):
+        axes.plot([count] * len(ms), ms, "_", color=GREEN, label=None if i else "a call")
+    axes.plot(list(medians), list(medians.values()), "o", color=GREEN, label="median")
+    axes.set(xscale="log", yscale="log", xlabel="connections", ylabel="milliseconds a step", title=title)
+    axes.legend()
+    return figure
+
+
+@styled
+def same_losses(losses: Mapping[str, Sequence[float]], updates: Sequence[int], title: str = "") -> Figure:
+    """Two trainings step by step, `losses[form]`, above how far they are apart; and where the topology was updated."""
+    (first, ours), (second, theirs) = losses.items()
+    gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    figure = new_figure(
+        9, 4.6, f"Losses of {first} and {second} over {len(gaps)} steps and {len(updates)} updates of the topology: "
+        f"the curves lie on each other, they differ by at most {max(gaps):.0e}."
+    )  # fmt: skip
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    steps = range(1, len(gaps) + 1)
+    above.plot(steps, ours, color=ORANGE, linewidth=4, alpha=0.6, label=first)
+    above.plot(steps, theirs, "--", color=BLACK, linewidth=1, label=second)
+    below.plot(steps, [max(gap, 1e-17) for gap in gaps], ".", color=BLUE, markersize=4)
+    for axes in (above, below):
+        for i, update in enumerate(updates):
+            axes.axvline(update, color=GREY, linestyle=":", linewidth=1, label=None if i else "topology update")
+    above.set(ylabel="training loss", title=title)
+    above.legend(loc="upper right")
+    below.set(xlabel="step", ylabel="|difference|", yscale="log", ylim=(1e-18, 10))
     return figure
