@@ -7,11 +7,11 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
-    recipes, benchmark                       named ways to train, a few lines each; honest timing
+    recipes, benchmark, speed                named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     algorithms                               SET, RigL and their controls, a few lines each
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
-    convert                                  from one form of a layer to the other
+    convert, sequential                      from one form of a layer to the other; sparse layers side by side
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     optim, initialisation                    Adam for few weights; what active weights start from
     kernels                                  what truly sparse layers call, in several backends
@@ -30,6 +30,7 @@ try:
     from .data import load_mnist
     from .masked import MaskedConv2d, MaskedLinear
     from .models import LeNet300100, SlideCNN, mlp
+    from .sequential import SparseSequential
     from .sparse import SparseConv2d, SparseLinear
     from .sparsify import sparsify
     from .topology import DynamicSparsity
@@ -53,6 +54,7 @@ __all__ = [
     "SlideCNN",
     "SparseConv2d",
     "SparseLinear",
+    "SparseSequential",
     "evaluate",
     "fit",
     "load_mnist",

@@ -20,6 +20,7 @@ from .benchmark import race, rivals
 from .data import Dataset, load_mnist
 from .experiments import EXPERIMENTS, load_masks
 from .figures import LAYERS, bytes_by_sparsity
+from .ledger import bytes_by_form
 from .measures import exploration, overlap
 from .models import LeNet300100, SlideCNN
 from .notebook import png
@@ -218,4 +219,24 @@ def timing_explorer() -> ipw.VBox:
     """Move the sparsity and the batch; one layer is timed anew at each move."""
     return explorer(
         draw_layer_times, sparsity=_slider(SPARSITIES, 0.95, "sparsity"), batch=_slider(BATCHES, 100, "batch")
+    )
+
+
+# --- notebook 06: memory ----------------------------------------------------------------------------------------------
+
+FROM_DENSE = (0.0, 0.2, *SPARSITIES)
+IMAGES = (1, 16, 64, 256)
+
+
+def draw_training_bytes(sparsity: float, batch: int) -> Figure:
+    """What training the slide network takes in every form, counted."""
+    masked = sparsify(SlideCNN(), sparsity, allocation="uniform")
+    ledgers = bytes_by_form(masked, torch.zeros(batch, 1, 28, 28))
+    return plots.bytes_held(ledgers, f"SlideCNN, {100 * sparsity:g}% sparse, {batch} images at a time")
+
+
+def memory_explorer() -> ipw.VBox:
+    """Move the sparsity and the batch; see which bytes sparsity saves, and which it does not."""
+    return explorer(
+        draw_training_bytes, sparsity=_slider(FROM_DENSE, 0.95, "sparsity"), batch=_slider(IMAGES, 64, "batch")
     )

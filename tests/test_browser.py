@@ -132,6 +132,7 @@ def picture(page):
         ("03_dst_loop.ipynb", ["sparsity", "prune interval (steps)"]),
         ("04_mask_evolution.ipynb", ["layer", "epoch", "colours"]),
         ("05_csr_benchmark.ipynb", ["sparsity", "batch"]),
+        ("06_truly_sparse_training.ipynb", ["sparsity", "batch"]),
     ],
 )
 def test_moving_each_slider_changes_the_picture(page, lab, name, sliders):

@@ -15,6 +15,7 @@ from dst_tutorial.exercises import (
     masked_layers,
     solution_of,
     sparsity_basics,
+    truly_sparse,
 )
 
 CHECKS = {
@@ -28,6 +29,8 @@ CHECKS = {
     "returned": mask_evolution,
     "cold_and_warm": csr_benchmark,
     "fair_time": csr_benchmark,
+    "training_bytes": truly_sparse,
+    "rewired": truly_sparse,
 }
 
 
@@ -157,6 +160,45 @@ WRONG += [
     ("fair_time", stopwatch(sum), "one slow call must not decide"),
     ("fair_time", lambda task, runs: task() or 0.02, "was called 1 times only"),
     ("fair_time", stopwatch(lambda times: min(times) / 10), "and you report"),
+]
+
+
+def with_other(change):
+    """The right arrays, but for one change."""
+
+    def answer(values, columns, pointers, width, grow):
+        return change(*truly_sparse.rewired(values, columns, pointers, width, grow))
+
+    return answer
+
+
+def in_place(values, columns, pointers, width, grow):
+    values[:] = 0
+    return truly_sparse.rewired(values, columns, pointers, width, grow)
+
+
+def drop_the_largest(values, columns, pointers, width, grow):
+    return truly_sparse.rewired(1 / values, columns, pointers, width, grow)
+
+
+def unsorted(values, columns, pointers, width, grow):
+    return truly_sparse.rewired(values, columns, pointers, width, grow)[0], columns[::-1], pointers
+
+
+WRONG += [
+    ("training_bytes", lambda active, units: 20 * active + 16 * units, "row pointers are missing"),
+    ("training_bytes", lambda active, units: 16 * (active + units), "their indices need bytes"),
+    ("training_bytes", lambda active, units: 20 * active + 4 * (units + 1), "the biases are missing"),
+    ("training_bytes", lambda active, units: 5 * active + 5 * units + 1, "Each takes 4 bytes"),
+    ("training_bytes", lambda active, units: 7, "are needed; you count 7"),
+    ("training_bytes", lambda active: None, "stopped with TypeError"),
+    ("rewired", in_place, "changed the arrays"),
+    ("rewired", lambda v, c, p, w, g: (v, c), "Return three arrays"),
+    ("rewired", with_other(lambda v, c, p: (v[1:], c[1:], p)), "connections before and after"),
+    ("rewired", with_other(lambda v, c, p: (v, c, p[:-1])), "one for every row and one more"),
+    ("rewired", unsorted, "Within a row the columns must rise"),
+    ("rewired", drop_the_largest, "Not the right connections"),
+    ("rewired", with_other(lambda v, c, p: (v + 1, c, p)), "the values are not"),
 ]
 
 

@@ -13,7 +13,14 @@ import nbformat
 import pytest
 
 from dst_tutorial import exercises
-from dst_tutorial.exercises import csr_benchmark, dst_loop, mask_evolution, masked_layers, sparsity_basics
+from dst_tutorial.exercises import (
+    csr_benchmark,
+    dst_loop,
+    mask_evolution,
+    masked_layers,
+    sparsity_basics,
+    truly_sparse,
+)
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -122,7 +129,7 @@ def test_its_outputs_are_those_of_the_one_command(path):
 
 @every_notebook
 def test_the_stubs_are_the_head_of_their_solutions(path):
-    modules = (sparsity_basics, masked_layers, dst_loop, mask_evolution, csr_benchmark)
+    modules = (sparsity_basics, masked_layers, dst_loop, mask_evolution, csr_benchmark, truly_sparse)
     module = modules[int(path.name[:2]) - 1]
     stubs = [c.source for c in cells(path, "code") if "= ...  # your code" in c.source]
     assert len(stubs) == 2

@@ -86,6 +86,19 @@ def test_layer_times_at_every_point():
             assert all(bar.get_width() > 0 for bar in figure.axes[0].patches)
 
 
+def test_bytes_at_every_point():
+    told = {}
+    for sparsity in widgets.FROM_DENSE:
+        for batch in widgets.IMAGES:
+            label = widgets.draw_training_bytes(sparsity, batch).get_label()
+            told[sparsity, batch] = dict(re.findall(r"([\w+ ]+): ([\d.]+) MB", label.replace("; ", ";")))
+    megabytes = {point: {form: float(mb) for form, mb in forms.items()} for point, forms in told.items()}
+    assert all(set(forms) == {"dense", "Dense+Mask", "truly sparse"} for forms in megabytes.values())
+    assert len({forms["dense"] for forms in megabytes.values()}) == len(widgets.IMAGES)  # sparsity saves it nothing
+    assert megabytes[0.0, 1]["truly sparse"] > megabytes[0.0, 1]["dense"]  # the indices
+    assert megabytes[0.99, 1]["truly sparse"] < megabytes[0.99, 1]["dense"] / 20
+
+
 def test_an_explorer_draws_at_once_and_at_every_move():
     drawn = []
 
@@ -128,6 +141,7 @@ def test_the_explorers_have_labelled_keyboard_controls():
         widgets.dst_explorer,
         widgets.mask_explorer,
         widgets.timing_explorer,
+        widgets.memory_explorer,
     ):
         controls = make().children[0].children
         assert controls
