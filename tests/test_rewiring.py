@@ -202,9 +202,13 @@ def test_the_backend_is_chosen_and_can_be_settled(monkeypatch):
     assert kernels.backend_for(layer.values) is kernels.REFERENCE
 
 
-@pytest.fixture
-def shared(monkeypatch):
+@pytest.fixture(params=["torch's threads", "a pool"])
+def shared(request, monkeypatch):
     """Two threads, however small the work."""
+    if request.param == "a pool":
+        monkeypatch.setattr(threads, "_openmp", lambda: None)
+    elif not threads._openmp():
+        pytest.skip("torch has no OpenMP here whose threads could be had")
     monkeypatch.setattr(threads, "ENOUGH", 1)
     torch.set_num_threads(2)
     yield
@@ -270,6 +274,14 @@ def test_safe_in_threads(shared):
         torch.testing.assert_close(y, expected)
 
 
+def test_each_job_is_done_once_and_its_error_is_heard(shared):
+    done = []
+    threads.each(done.append, [(i,) for i in range(5)])
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    with pytest.raises(ZeroDivisionError):
+        threads.each(lambda i: 1 // i, [(1,), (2,), (0,)])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_safe_after_a_fork():
     script = """
@@ -283,6 +295,7 @@ model, x = network()
 expected = model(x).detach()
 child = os.fork()
 if not child:
+    threads._openmp = None  # calling it would wait for threads that are not there, for ever
     os._exit(0 if torch.allclose(model(x), expected) else 1)
 assert os.waitpid(child, 0)[1] == 0
 """

@@ -19,7 +19,7 @@ from . import loops
 from .adam import adam
 from .operations import Linear, Operation
 from .plan import Plan, plan
-from .steps import LANES, TILE
+from .steps import LANES, STEP, TILE
 from .threads import each, parts
 
 _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
@@ -72,7 +72,7 @@ def _addressed(where: Plan, values: Sequence, columns: Sequence, offsets: Sequen
     """The steps of the plan with the addresses of these."""
     if any(v.numel() != c.numel() for v, c in zip(values, columns, strict=True)):
         raise RuntimeError("a layer has not as many values as it has columns")
-    steps, kind = where.steps.copy(), values[0].dtype
+    steps, kind = where.table.copy().view(STEP)[:, 0], values[0].dtype
     layers = steps[:-1]
     layers["values"], layers["bias"] = _addresses(values, kind), _addresses(biases, kind)
     layers["columns"], layers["pointers"] = _addresses(columns, torch.int32), _addresses(pointers, torch.int32)
@@ -98,8 +98,7 @@ def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Se
         )
     samples, like, (columns, pointers) = len(x), _LIKE[x.dtype], zip(*indices, strict=True)
     y = x.new_empty(samples, *where.output)
-    taps = where.steps["convolution"][:-1].tolist()
-    offsets = [torch.empty_like(c) if tap else c for c, tap in zip(columns, taps, strict=True)]
+    offsets = [torch.empty_like(c) if taps else c for c, taps in zip(columns, where.convolution, strict=True)]
     steps = _addressed(where, values, columns, offsets, pointers, biases)
     ends = x.data_ptr(), _strides(x), y.data_ptr(), _strides(y)
     if samples == 1 and not keep:
@@ -143,7 +142,7 @@ class _Run(torch.autograd.Function):
         stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
         if _addresses(values, dy.dtype) != steps["values"][:-1].tolist():
             raise RuntimeError("the weights have been replaced since the forward pass")
-        sizes = [columns.numel() for columns, _ in ctx.indices] + where.steps["rows"][:-1].tolist()
+        sizes = [*(columns.numel() for columns, _ in ctx.indices), *where.rows]
         starts = list(accumulate(sizes, initial=0))
         steps["dvalues"], steps["dbias"][:-1] = [*starts[:layers], starts[-1]], starts[layers:-1]
         dx = dy.new_empty(ctx.shape) if wants_x else None

@@ -7,16 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from .operations import Conv2d, Linear, Shape
-from .steps import STEP, Step
+from .steps import Step
 
 
 class Plan(NamedTuple):
-    steps: np.ndarray  # of `steps.STEP`, without addresses; one more than there are layers
+    table: np.ndarray  # the fields of a `Step` each, without addresses; a row more than there are layers
     output: Shape
     kept: int  # numbers of all activations of a sample
     brief: int  # numbers that are there at a time, if they need not be kept
     winners: int  # bytes of a sample
+    rows: tuple[int, ...]  # units of each layer
     uses: tuple[int, ...]  # how often a layer uses each of its weights for a sample
+    convolution: tuple[bool, ...]  # is it one?
 
 
 @lru_cache(maxsize=256)
@@ -35,7 +37,8 @@ def plan(shape: Shape, *kinds: Linear | Conv2d) -> Plan:
         steps.append(step)
         uses.append(max(1, step.y_height * step.y_width))
     steps, brief = _in_turns(steps)
-    return Plan(np.array(steps, STEP), shape, at, brief, winners, tuple(uses[:-1]))
+    rows, convolution = (tuple(getattr(step, name) for step in steps[:-1]) for name in ("rows", "convolution"))
+    return Plan(np.array(steps, np.int64), shape, at, brief, winners, rows, tuple(uses[:-1]), convolution)
 
 
 def _activations(shape: Shape, reader: Linear | Conv2d | None) -> Step:

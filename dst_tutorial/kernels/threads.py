@@ -1,27 +1,32 @@
 """Sharing one call of a kernel among threads: torch's number of them, each its own samples.
 
-Kernels release Python's lock. A pool of Python's threads, unlike numba's own, may be used from several threads and
-after a fork.
+The threads are torch's own where they can be had: those of OpenMP, which wait awake between torch's operations, and would
+be in the way of any others. Kernels release Python's lock. After a fork, which OpenMP's threads do not survive, and where
+there are none (Windows), a pool of Python's threads takes over.
 """
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
 ENOUGH = 4_000_000  # multiplications that are worth waking a thread
 
+_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _pool: ThreadPoolExecutor | None = None
+_forked = False
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None  # a forked child has the object, but not its threads
+def _start_again() -> None:
+    global _pool, _forked
+    _pool, _forked = None, True  # a forked child has the objects, but not their threads
 
 
 if hasattr(os, "register_at_fork"):  # Windows does not fork
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_start_again)
 
 
 def parts(samples: int, multiplications: int, whole: int) -> list[tuple[int, int]]:
@@ -35,8 +40,43 @@ def parts(samples: int, multiplications: int, whole: int) -> list[tuple[int, int
 
 def each(work: Callable, jobs: list[tuple]) -> None:
     """work(*job) for every job, the first of them here."""
+    if len(jobs) == 1:
+        work(*jobs[0])
+    elif (parallel := _openmp()) and not _forked:
+        _in_openmp(parallel, work, jobs)
+    else:
+        _in_pool(work, jobs)
+
+
+@cache
+def _openmp() -> Callable | None:
+    """What GNU's and LLVM's OpenMP run a parallel region with: (body, data, threads, flags); None without them."""
+    try:
+        parallel = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    parallel.argtypes, parallel.restype = (_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return parallel
+
+
+def _in_openmp(parallel: Callable, work: Callable, jobs: list[tuple]) -> None:
+    left, errors = iter(jobs), []
+
+    def body(_) -> None:
+        try:
+            for job in left:
+                work(*job)
+        except BaseException as error:  # it may not leave a function that C has called
+            errors.append(error)
+
+    parallel(_Body(body), None, torch.get_num_threads(), 0)  # fewer than torch's would end the others
+    if errors:
+        raise errors[0]
+
+
+def _in_pool(work: Callable, jobs: list[tuple]) -> None:
     global _pool
-    if len(jobs) > 1 and _pool is None:
+    if _pool is None:
         _pool = ThreadPoolExecutor(os.cpu_count(), "dst-kernels")
     others = [_pool.submit(work, *job) for job in jobs[1:]]
     work(*jobs[0])
