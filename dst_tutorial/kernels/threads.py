@@ -1,8 +1,8 @@
 """Sharing one call of a kernel among threads: torch's number of them, each its own samples.
 
-The threads are torch's own where they can be had: those of OpenMP, which wait awake between torch's operations, and would
-be in the way of any others. Kernels release Python's lock. After a fork, which OpenMP's threads do not survive, and where
-there are none (Windows), a pool of Python's threads takes over.
+The threads are torch's own where they can be had: those of OpenMP, which wait awake between torch's operations and
+would be in the way of any others. Kernels release Python's lock. After a fork, which OpenMP's threads do not survive,
+and where there are none (Windows), a pool of Python's threads takes over.
 """
 
 import ctypes
