@@ -58,13 +58,13 @@ def _told(sparsity: float, backend: str) -> str:
 def form_rows(results: dict) -> list[dict[str, str]]:
     """Accuracy beside all that it costs, of the same runs: a row a form."""
     rows = []
-    for (recipe, _), runs in by_recipe_and_sparsity(results).items():
+    for runs in by_recipe_and_sparsity(results).values():
         last = runs[0]["summary"]
         seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
         low, middle, high = statistics.quantiles(seconds, n=4)
         rows.append(
             {
-                "": plots.NAMES[recipe] + (", truly sparse" if last["backend"] == "sparse" else ""),
+                "": _form(runs[0]),
                 "test accuracy": f"{_mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
                 "s / epoch [quartiles]": f"{middle:.1f} [{low:.1f}, {high:.1f}]",
                 "multiplications": f"{last['macs'] / 1e6:.2f}M ({100 * last['macs'] / last['dense_macs']:.1f}%)",
@@ -75,6 +75,16 @@ def form_rows(results: dict) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _form(run: dict) -> str:
+    """Of a sparse network it names the allocation, which decides on the work."""
+    recipe = run["config"]["recipe"]
+    name = plots.NAMES[recipe["name"]]
+    if run["summary"]["backend"] != "sparse":
+        return name
+    allocation = recipe["sparsify"]["allocation"]
+    return f"{name.partition(',')[0]}, {allocation.replace('erk', 'ERK')}, truly sparse"
 
 
 def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
