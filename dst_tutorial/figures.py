@@ -158,7 +158,7 @@ def training_step(case: str = "slides", threads: int = 1) -> Figure:
     """The recorded times of a training step of the slides' network, in every form."""
     run = next(run for run in load_speeds() if (run["case"], run["threads"]) == (case, threads))
     rows = {row.method: row.quartiles for row in rows_of({"rows": run["training"]})}
-    title = f"A training step of SlideCNN at 95%, {run['batch']} images, {threads} thread of the CPU"
+    title = f"A training step of SlideCNN at 95%, {run['batch']} images, {threads} thread of {run['provenance']['cpu']}"
     return plots.timings(rows, title=title)
 
 
@@ -166,8 +166,8 @@ def linear_cost() -> Figure:
     """The recorded times of truly sparse layers, over four decades of connections."""
     run = min(load_scaling(), key=lambda run: run["threads"])
     times = {int(count): ms for count, ms in run["times_ms"].items()}
-    told = f"{run['batch']} samples, {run['threads']} thread, {100 * run['density']:g}% of a square matrix"
-    return plots.cost_by_connections(times, f"A training step of one truly sparse layer: {told}")
+    told = f"{run['batch']} samples, {run['threads']} thread of {run['provenance']['cpu']}"
+    return plots.cost_by_connections(times, f"A training step of one layer, {100 * run['density']:g}% dense: {told}")
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,10 @@ def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
 
 
 def speed_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """Training and inference in every form: a row a form and case, each with what it is slower than truly sparse."""
-    table = []
-    for run in runs:
+    """Training and inference in every form, a row each: two columns a machine, the second in times of truly sparse."""
+    machines = sorted({_machine(run) for run in runs})
+    table: dict[tuple, dict[str, str]] = {}
+    for run in sorted(runs, key=lambda run: (run["case"], run["threads"])):
         kinds = {f"training step, batch {run['batch']}": run["training"]}
         kinds |= {f"inference, batch {batch}": rows for batch, rows in run["inference"].items()}
         kinds |= {"epoch of MNIST in `fit`": run["epochs"]} if run["epochs"] else {}
@@ -118,17 +119,16 @@ def speed_rows(runs: list[dict]) -> list[dict[str, str]]:
             rows = rows_of({"rows": rows})
             ours = row_of(rows, "truly sparse")
             for row in rows:
-                table.append(
-                    {
-                        "network": run["case"],
-                        "threads": str(run["threads"]),
-                        "work": kind,
-                        "form": row.method,
-                        "ms [quartiles]": _milliseconds(row),
-                        "truly sparse is faster": f"{row.median / ours.median:.1f} times" if row is not ours else "",
-                    }
-                )
-    return table
+                told = {"network": run["case"], "threads": str(run["threads"]), "work": kind, "form": row.method}
+                empty = {f"{machine}: {of}": "" for machine in machines for of in ("ms [quartiles]", "times ours")}
+                line = table.setdefault(tuple(told.values()), told | empty)
+                line[f"{_machine(run)}: ms [quartiles]"] = _milliseconds(row)
+                line[f"{_machine(run)}: times ours"] = f"{row.median / ours.median:.1f}"
+    return list(table.values())
+
+
+def _machine(run: dict) -> str:
+    return run["provenance"]["cpu"].replace("(R)", "").partition(" Processor")[0]
 
 
 def _milliseconds(row: Row | None) -> str:

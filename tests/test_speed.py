@@ -97,7 +97,13 @@ def test_a_case_is_measured_recorded_and_told(monkeypatch, tmp_path):
     table = speed_rows(recorded)
     assert {row["work"] for row in table} == {
         "training step, batch 64", "inference, batch 3", "epoch of MNIST in `fit`"}  # fmt: skip
-    assert [row["truly sparse is faster"] == "" for row in table] == [row["form"] == "truly sparse" for row in table]
+    (times,) = (column for column in table[0] if column.endswith("times ours"))
+    assert all(row[times] == "1.0" for row in table if row["form"] == "truly sparse")
+    elsewhere = json.loads(json.dumps(result))
+    elsewhere["provenance"]["cpu"] = "Another(R) Processor @ 1 GHz"
+    both = speed_rows([*recorded, elsewhere])  # two more columns, and no more rows
+    assert [row | {"Another: times ours": row[times]} for row in both] == both
+    assert [{name: row[name] for name in table[0]} for row in both] == table
     with pytest.raises(ValueError, match="unknown case 'huge'; choose from slides"):
         measure("huge")
 
