@@ -7,6 +7,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
+    selection                                how a recipe is chosen, on images held out of the training set
     recipes, benchmark, speed                named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     algorithms                               SET, RigL and their controls, a few lines each

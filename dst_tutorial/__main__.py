@@ -66,7 +66,7 @@ def train(
     sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
     seed: Annotated[int, typer.Option(min=0)] = 42,
     network: Annotated[str | None, typer.Option(help="SlideCNN, LeNet300100 or MLP1D.")] = None,
-    data_set: Annotated[str, typer.Option(help="mnist or mnist1d.")] = "mnist",
+    data_set: Annotated[str, typer.Option(help="mnist, mnist-validation or mnist1d.")] = "mnist",
     backend: Annotated[str, typer.Option(help="Of sparse layers: masked (simulated) or sparse (truly).")] = "masked",
     train_size: Annotated[int | None, typer.Option(help="The first so many training images; all by default.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Written every epoch; goes on from it if there.")] = None,
@@ -81,7 +81,7 @@ def train(
     found = find_recipe(recipe)  # all before the data are fetched
     check_sparsity(sparsity)
     load = choose(data_set, DATASETS, "data set")
-    make = choose(network or {"mnist": "SlideCNN", "mnist1d": "MLP1D"}[data_set], NETWORKS, "network")
+    make = choose(network or ("MLP1D" if data_set == "mnist1d" else "SlideCNN"), NETWORKS, "network")
     images = load().take(train_size)
     run = run_recipe(
         found,

@@ -39,7 +39,22 @@ def erk(shapes: Shapes, sparsity: float) -> Counts:
     return spread(budget(shapes, sparsity), shapes, {name: sum(shape) for name, shape in shapes.items()})
 
 
-ALLOCATIONS: dict[str, Callable[[Shapes, float], Counts]] = {"uniform": uniform, "er": er, "erk": erk}
+def tapered(shapes: Shapes, sparsity: float) -> Counts:
+    """ER whose shares halve from layer to layer: more for what reads the image, less for the wide layers behind it.
+
+    Ours, for networks whose last layers are wider than their task needs. It shares as in `er` before that.
+    """
+    deepest = len(shapes) - 1
+    scores = {n: (s[0] + s[1]) * s[2:].numel() << deepest - depth for depth, (n, s) in enumerate(shapes.items())}
+    return spread(budget(shapes, sparsity), shapes, scores)
+
+
+ALLOCATIONS: dict[str, Callable[[Shapes, float], Counts]] = {
+    "uniform": uniform,
+    "er": er,
+    "erk": erk,
+    "tapered": tapered,
+}
 
 
 def budget(shapes: Shapes, sparsity: float) -> int:

@@ -50,7 +50,7 @@ class DataError(RuntimeError):
 class Dataset:
     """Images float32 [N, 1, 28, 28] (MNIST-1D: [N, 1, 40]), normalised; labels int64 [N]."""
 
-    name: str  # "mnist", "mnist-sample" or "mnist1d"
+    name: str  # "mnist", "mnist-sample" or "mnist1d", and "-validation" behind it: see `hold_out`
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
@@ -58,7 +58,7 @@ class Dataset:
 
     @property
     def is_sample(self) -> bool:
-        return self.name == "mnist-sample"
+        return self.name.startswith("mnist-sample")
 
     def take(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":
         """The first so many training and test images (MNIST's files are shuffled already); None takes all.
@@ -78,6 +78,20 @@ class Dataset:
             train_labels=first(train_size, self.train_labels),
             test_images=first(test_size, self.test_images),
             test_labels=first(test_size, self.test_labels),
+        )
+
+    def hold_out(self, size: int) -> "Dataset":
+        """The last `size` training images in the place of the test images, and the rest to train on.
+
+        What is chosen by looking at accuracies (a learning rate, an allocation) is chosen on these, so that the test
+        images stay unseen. ValueError if nothing would be left to train on.
+        """
+        if not 1 <= size < len(self.train_labels):
+            raise ValueError(f"size must be from 1 to {len(self.train_labels) - 1} ({self.name}), got {size}")
+        return Dataset(
+            f"{self.name}-validation",
+            *(part.clone() for part in (self.train_images[:-size], self.train_labels[:-size])),
+            *(part.clone() for part in (self.train_images[-size:], self.train_labels[-size:])),
         )
 
     def at_most(self, train_size: int | None = None, test_size: int | None = None) -> "Dataset":
@@ -143,7 +157,17 @@ def load_mnist1d() -> Dataset:
     return Dataset("mnist1d", signals[0].unsqueeze(1), labels[0], signals[1].unsqueeze(1), labels[1])
 
 
-DATASETS: dict[str, Callable[[], Dataset]] = {"mnist": load_mnist, "mnist1d": load_mnist1d}
+def load_mnist_validation() -> Dataset:
+    """MNIST's training images alone: 55,000 to train on, and 5,000 in the place of the test images."""
+    whole = load_mnist()
+    return whole.hold_out(len(whole.train_labels) // 12)
+
+
+DATASETS: dict[str, Callable[[], Dataset]] = {
+    "mnist": load_mnist,
+    "mnist-validation": load_mnist_validation,
+    "mnist1d": load_mnist1d,
+}
 
 
 def is_cached(folder: Path | str | None = None) -> bool:

@@ -31,6 +31,7 @@ from .models import NETWORKS
 from .paths import data_folder, results_folder
 from .provenance import provenance
 from .recipes import Recipe, algorithm_of, find_recipe, rehearse, train
+from .selection import CONTENDERS, TUNED_AT
 from .training import History, Snapshot
 
 log = logging.getLogger(__name__)
@@ -40,13 +41,14 @@ log = logging.getLogger(__name__)
 class Experiment:
     name: str
     about: str
-    recipes: tuple[str, ...]
+    recipes: tuple[str | Recipe, ...]  # names of `RECIPES`, or variants of them
     seeds: tuple[int, ...]
     epochs: int
     sparsities: tuple[float, ...] = (slides.SPARSITY,)
     network: str = "SlideCNN"  # of NETWORKS
     data_set: str = "mnist"  # of DATASETS
     backend: str = "masked"  # of the sparse networks: see `recipes.train`
+    test_once: bool = False  # look at the test images after the last epoch only
     keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
 
     def configs(self) -> list[dict]:
@@ -59,13 +61,26 @@ class Experiment:
                 "seed": seed,
                 "epochs": self.epochs,
                 "sparsity": sparsity if recipe.has_sparsity else 0.0,
-                **({} if self.backend == "masked" else {"backend": self.backend}),
+                **({"backend": "sparse"} if self._is_truly_sparse(recipe) else {}),
+                **({"test_once": True} if self.test_once else {}),
             }
             for seed in self.seeds
-            for recipe in map(find_recipe, self.recipes)
+            for recipe in self._all_recipes()
             for sparsity in self.sparsities
         ]
         return list({_key(config): config for config in configs}.values())  # dense needs one run a seed
+
+    def _all_recipes(self) -> list[Recipe]:
+        return [find_recipe(recipe) if isinstance(recipe, str) else recipe for recipe in self.recipes]
+
+    def _is_truly_sparse(self, recipe: Recipe) -> bool:
+        """A truly sparse layer has no place for the moments of connections that are not there."""
+        options = algorithm_of(recipe).options() | recipe.topology
+        return self.backend == "sparse" and (options.get("reset_moments", True))
+
+    def recipe(self, name: str) -> Recipe:
+        """The one of that name."""
+        return choose(name, {recipe.name: recipe for recipe in self._all_recipes()}, "recipe")
 
 
 def _options(recipe: Recipe) -> dict:
@@ -111,6 +126,25 @@ EXPERIMENTS = {
             epochs=10,
             backend="sparse",
         ),
+        Experiment(
+            "selection",
+            "what each contender chooses from, on images held out of the training set",
+            recipes=tuple(c for name, candidates in CONTENDERS.items() if name != "lean" for c in candidates),
+            seeds=(100, 101),
+            epochs=10,
+            sparsities=TUNED_AT,
+            data_set="mnist-validation",
+            backend="sparse",
+        ),
+        Experiment(
+            "selection-lean",
+            "the same within a tenth of the dense multiplications",
+            recipes=CONTENDERS["lean"],
+            seeds=(100, 101),
+            epochs=10,
+            data_set="mnist-validation",
+            backend="sparse",
+        ),
     )
 }
 
@@ -134,19 +168,15 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
     configs = experiment.configs()
     masks_file = folder / f"{experiment.name}_masks.npz"
     kept = _kept(experiment, folder)
-    todo = [
-        config
-        for config in configs
-        if _key(config) not in kept or (_is_chosen(config, experiment.keep_masks) and not masks_file.exists())
-    ]
+    chosen = [config for config in configs if _is_chosen(config, experiment.keep_masks)]
+    todo = [config for config in configs if _key(config) not in kept or (config in chosen and not masks_file.exists())]
     log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
     if not todo:
         return file
 
     with _parallel(workers, address) as (parallel, forget):
         finished = parallel(
-            delayed(_one_run)(config, find_recipe(config["recipe"]["name"]), _is_chosen(config, experiment.keep_masks))
-            for config in todo
+            delayed(_one_run)(config, experiment.recipe(config["recipe"]["name"]), config in chosen) for config in todo
         )
         for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
             if masks:
@@ -337,6 +367,7 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
                 seed=config["seed"],
                 progress=False,
                 backend=backend,
+                test_once=config.get("test_once", False),
                 checkpoint=_checkpoint(config),
             )
     finally:

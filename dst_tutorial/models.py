@@ -25,6 +25,8 @@ class SlideCNN(nn.Sequential):
     Images [N, 1, 28, 28] -> logits [N, 10]. Other widths and image sizes make smaller or larger ones of its shape.
     """
 
+    image = (1, 28, 28)  # as it reads them by default
+
     def __init__(self, channels=(16, 32), hidden=(128, 1000, 1000), image_size=28, classes=10):
         c1, c2 = channels
         super().__init__(
@@ -53,9 +55,16 @@ class SlideCNN(nn.Sequential):
                 break
         return cls((channels, 2 * channels), (_at_least_one(hidden, parameters),))
 
+    @classmethod
+    def scaled(cls, width: float) -> "SlideCNN":
+        """One with so many times the channels and hidden units, rounded: a width multiplier, as of MobileNet."""
+        return cls(_times(width, (16, 32)), _times(width, (128, 1000, 1000)))
+
 
 class LeNet300100(nn.Sequential):
     """LeNet-300-100 (LeCun et al., 1998): 784 - 300 - 100 - 10, 266,610 parameters. [N, 1, 28, 28] -> [N, 10]."""
+
+    image = (1, 28, 28)
 
     def __init__(self, hidden=(300, 100)):
         super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([784, *hidden, 10])))
@@ -65,9 +74,16 @@ class LeNet300100(nn.Sequential):
         """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
         return _two_hidden(cls, parameters)
 
+    @classmethod
+    def scaled(cls, width: float) -> "LeNet300100":
+        """One with so many times the hidden units, rounded."""
+        return cls(_times(width, (300, 100)))
+
 
 class MLP1D(nn.Sequential):
     """A multi-layer perceptron for MNIST-1D: 40 - 512 - 512 - 10, 288,778 parameters. [N, 1, 40] -> [N, 10]."""
+
+    image = (1, 40)
 
     def __init__(self, hidden=(512, 512)):
         super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([40, *hidden, 10])))
@@ -76,6 +92,11 @@ class MLP1D(nn.Sequential):
     def small(cls, parameters: int) -> "MLP1D":
         """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
         return _two_hidden(cls, parameters)
+
+    @classmethod
+    def scaled(cls, width: float) -> "MLP1D":
+        """One with so many times the hidden units, rounded."""
+        return cls(_times(width, (512, 512)))
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {n.__name__: n for n in (SlideCNN, LeNet300100, MLP1D)}
@@ -96,6 +117,10 @@ def _largest(make: Callable[[int], nn.Module], parameters: int) -> int:
             return sum(p.numel() for p in make(h).parameters()) <= parameters
 
     return bisect.bisect_left(range(1, parameters + 1), True, key=lambda h: not fits(h))
+
+
+def _times(width: float, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(max(1, round(width * size)) for size in sizes)
 
 
 def _two_hidden(kind: Callable[[tuple[int, int]], nn.Module], parameters: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """Named ways to train, a few lines each: `train(RECIPES["slides"], load_mnist(), seed=42)`."""
 
+import bisect
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -30,7 +31,8 @@ class Recipe:
     sparsify: dict | None = None  # options of `sparsify`; None: dense
     algorithm: str = "static"  # a name of `ALGORITHMS`
     topology: dict = field(default_factory=dict)  # options of the algorithm, where they are not its own
-    small: bool = False  # a dense network of as many parameters as the sparse one, in its place
+    small: bool | str = False  # a dense network in its place, of as many parameters (True), or of as many
+    # multiplications as a sparse one of that allocation (its name)
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
@@ -44,6 +46,7 @@ class Recipe:
 _SLIDES = {"allocation": "uniform", "init": "dense"}
 _ERK = {"allocation": "erk", "init": "fan_in"}
 _COSINE = {"learning_rate_schedule": "cosine"}
+_WIDTHS = 256  # the steps of a width multiplier
 
 RECIPES = {
     recipe.name: recipe
@@ -62,6 +65,7 @@ RECIPES = {
         Recipe("static", "the control: a mask that never moves", _ERK, **_COSINE),
         Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", **_COSINE),
         Recipe("small-dense", "a well-shaped dense network of as many parameters", small=True, **_COSINE),
+        Recipe("narrow-dense", "a dense network of fewer units, of as many multiplications", small="er", **_COSINE),
         Recipe("dense-cosine", "all weights, trained as the sparse ones are", **_COSINE),
     )
 }  # fmt: skip
@@ -87,6 +91,7 @@ class Run:
             "interrupted": self.history.interrupted,
             "test_accuracy": last and last.test_accuracy,
             "test_loss": last and last.test_loss,
+            "test_evaluations": self.history.test_evaluations,
             "active_weights": active,
             "total_weights": total,
             "biases": sum(p.numel() for n, p in self.model.named_parameters() if n.endswith("bias")),
@@ -111,6 +116,7 @@ def train(
     seed: int = 42,
     progress: bool = True,
     backend: str = "masked",
+    test_once: bool = False,
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Run:
@@ -118,7 +124,7 @@ def train(
 
     `sparsity` does not concern the dense recipes, which report 0; `small-dense` is as small as a network of that
     sparsity. `backend` is the form of the sparse layers, "masked" or "sparse": the same topologies and, but for
-    rounding, the same numbers. `checkpoint` and `on_epoch` are `fit`'s.
+    rounding, the same numbers. `test_once`, `checkpoint` and `on_epoch` are `fit`'s.
     """
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     check_sparsity(sparsity)
@@ -146,6 +152,7 @@ def train(
         scheduler=scheduler(recipe, optimizer, epochs * math.ceil(len(data.train_labels) / recipe.batch_size)),
         seed=seed,
         progress=progress,
+        test_once=test_once,
         checkpoint=checkpoint,
         config=config | {"options": asdict(recipe)},
         on_epoch=on_epoch,
@@ -160,9 +167,12 @@ def optimizer_for(recipe: Recipe, model: nn.Module, backend: str = "masked") -> 
 
 
 def rehearse(recipe: Recipe, data: Dataset, network: Callable[[], nn.Module], sparsity: float, backend: str) -> None:
-    """A step of training and an evaluation: afterwards, all that is loaded and compiled only once is there."""
+    """A step of training and an evaluation: afterwards, all that is loaded and compiled only once is there.
+
+    It looks at no test image.
+    """
     model = build(recipe, network, sparsity, 0, backend)
-    fit(model, data.take(64, 64), optimizer_for(recipe, model, backend), epochs=1, progress=False)
+    fit(model, data.take(128).hold_out(64), optimizer_for(recipe, model, backend), epochs=1, progress=False)
 
 
 def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:
@@ -182,7 +192,7 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
         torch.manual_seed(seed)
         model = network()
         if recipe.small:
-            return _small(network, parameters_left(model, sparsity))
+            return _small(recipe, network, model, sparsity)
     if recipe.sparsify is None:
         return model
     if algorithm_of(recipe).regrows:
@@ -198,10 +208,18 @@ def parameters_left(model: nn.Module, sparsity: float) -> int:
     return budget(weights, sparsity) + sum(p.numel() for p in model.parameters()) - total
 
 
-def _small(network: Callable[[], nn.Module], parameters: int) -> nn.Module:
+def _small(recipe: Recipe, network: Callable[[], nn.Module], dense: nn.Module, sparsity: float) -> nn.Module:
     if not hasattr(network, "small"):
         raise ValueError(f"no small network of the kind of {network.__name__} is known: give it a classmethod `small`")
-    return network.small(parameters)
+    if recipe.small is True:
+        return network.small(parameters_left(dense, sparsity))
+    image = torch.zeros(network.image)
+    most = sum(macs(sparsify(dense, sparsity, allocation=recipe.small), image).values())
+    steps = range(1, _WIDTHS + 1)
+    too_wide = bisect.bisect(steps, most, key=lambda step: sum(macs(network.scaled(step / _WIDTHS), image).values()))
+    if not too_wide:
+        raise ValueError(f"no such network has as few as {most:,} multiplications: choose a lower sparsity")
+    return network.scaled(too_wide / _WIDTHS)
 
 
 def engine(recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, sparsity: float,

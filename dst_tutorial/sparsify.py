@@ -88,8 +88,8 @@ def sparsify(
     """A sparse copy of `model`; the argument is left alone.
 
     sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
-    allocation  "erk", "er", "uniform" (see `allocation.py`), or a function (shapes by layer name, sparsity) ->
-                active weights by layer name
+    allocation  "erk", "er", "tapered", "uniform" (see `allocation.py`), or a function (shapes by layer name,
+                sparsity) -> active weights by layer name
     densities   layers with a density of their own, such as {"first": 1.0} or {"conv1": 1.0, "fc3": 0.02}; the
                 others share what is left of the budget by `allocation`
     init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,

@@ -36,8 +36,8 @@ class Epoch:
     epoch: int  # from 1
     train_accuracy: float  # running: each batch before its own step
     train_loss: float
-    test_accuracy: float  # after the epoch, and after its topology update if there was one
-    test_loss: float
+    test_accuracy: float | None  # after the epoch, and after its topology update; None: not looked at
+    test_loss: float | None
     active_weights: int
     seconds: float  # of training and topology updates, without the evaluation
 
@@ -62,6 +62,11 @@ class History:
     def curve(self, name: str) -> list[float]:
         """One column of the epochs: `history.curve("test_accuracy")`."""
         return [getattr(epoch, name) for epoch in self.epochs]
+
+    @property
+    def test_evaluations(self) -> int:
+        """How often the test images were looked at."""
+        return sum(epoch.test_accuracy is not None for epoch in self.epochs)
 
     def masks_at(self, epoch: int) -> Masks:
         """The masks as they were at the end of `epoch` (0: at the start)."""
@@ -129,6 +134,7 @@ def fit(
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     seed: int = 0,
     progress: bool = True,
+    test_once: bool = False,
     checkpoint: Path | str | None = None,
     config: dict | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -140,6 +146,7 @@ def fit(
                 the latter before the epoch's evaluation, and tells it how long the training is
     scheduler   of the learning rate; it moves after every step
     seed        of the order of the images; it touches no global random state
+    test_once   evaluate after the last epoch only: what was never looked at cannot have been chosen by
     checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
                 uninterrupted run would
     config      what else determines this run, plain values; a checkpoint of another config is refused
@@ -197,7 +204,8 @@ def fit(
                 history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
             trained = _judged(torch.cat(outputs), labels[shuffled])
             seconds = time.perf_counter() - started
-            test = evaluate(model, data.test_images, data.test_labels)
+            looked_at = epoch == epochs or not test_once
+            test = evaluate(model, data.test_images, data.test_labels) if looked_at else Evaluation(None, None)
             record = Epoch(
                 epoch=epoch,
                 train_accuracy=trained.accuracy,
@@ -208,7 +216,8 @@ def fit(
                 seconds=seconds,
             )
             history.epochs.append(record)
-            bar.set_postfix(test=f"{test.accuracy:.2f}%")
+            if looked_at:
+                bar.set_postfix(test=f"{test.accuracy:.2f}%")
             if checkpoint:
                 checkpoints.save(checkpoint, _state(run, model, optimizer, topology, scheduler, order, history))
             if on_epoch:

@@ -67,7 +67,7 @@ def test_every_sparse_recipe_trains_truly_sparse(invoke, recipe):
         (["--recipe", "nope"], "unknown recipe 'nope'; choose from dense, slides"),
         (["--recipe", "slides", "--sparsity", "1"], "sparsity is the fraction of zeros and must be in [0, 1)"),
         (["--recipe", "dense", "--train-size", "70000"], "train_size must be from 1 to"),
-        (["--recipe", "dense", "--data-set", "cifar"], "unknown data set 'cifar'; choose from mnist, mnist1d"),
+        (["--recipe", "dense", "--data-set", "cifar"], "unknown data set 'cifar'; choose from mnist, mnist-validation"),
         (["--recipe", "dense", "--network", "VGG"], "unknown network 'VGG'; choose from SlideCNN, LeNet300100, MLP1D"),
         (["--recipe", "dense", "--network", "MLP1D"], "MLP1D does not read mnist"),
         (["--recipe", "slides", "--backend", "csr"], "unknown backend 'csr'; choose from masked, sparse"),

@@ -3,13 +3,14 @@ import logging
 import os
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dst_tutorial import data
-from dst_tutorial.data import MD5, SAMPLE, DataError, load_mnist, read_idx
+from dst_tutorial.data import DATASETS, MD5, SAMPLE, DataError, load_mnist, read_idx
 
 
 @pytest.fixture
@@ -163,6 +164,25 @@ def test_take(dataset):
     for wrong in (0, -1, 257):
         with pytest.raises(ValueError, match="train_size must be from 1 to 256"):
             dataset.take(wrong)
+
+
+def test_what_is_held_out_is_not_trained_on(dataset):
+    whole = len(dataset.train_labels)
+    part = dataset.hold_out(10)
+    assert part.name == f"{dataset.name}-validation"
+    assert torch.equal(torch.cat([part.train_images, part.test_images]), dataset.train_images)
+    assert torch.equal(torch.cat([part.train_labels, part.test_labels]), dataset.train_labels)
+    assert len(part.test_labels) == 10
+    for size in (0, whole):
+        with pytest.raises(ValueError, match=f"from 1 to {whole - 1}"):
+            dataset.hold_out(size)
+
+
+def test_recipes_are_chosen_on_a_twelfth_of_the_training_images(mnist):
+    part = DATASETS["mnist-validation"]()
+    assert (len(part.train_labels), len(part.test_labels)) == (55_000, 5_000)
+    assert torch.equal(part.test_images, mnist.train_images[55_000:])
+    assert replace(part, name="mnist-sample-validation").is_sample  # no result is ever recorded on it
 
 
 def test_mnist1d_is_generated_the_same_and_touches_no_global_random_state():

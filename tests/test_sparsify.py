@@ -66,28 +66,33 @@ shapes_of_networks = st.dictionaries(
 
 
 def solved(shapes, sparsity, score):
-    """ER and ERK by another way: the root in eps of what all layers hold together, min(1, eps score) of each."""
+    """ER and its kin by another way: the root in eps of what all layers hold together, min(1, eps score) of each."""
 
     def excess(eps):
-        return sum(min(n.numel(), eps * score(n) * n.numel()) for n in shapes.values()) - target
+        return sum(min(n.numel(), eps * scores[name] * n.numel()) for name, n in shapes.items()) - target
 
+    scores = {name: score(n, depth) for depth, (name, n) in enumerate(shapes.items())}
     target = (1 - sparsity) * sum(n.numel() for n in shapes.values())
-    eps = scipy.optimize.brentq(excess, 0, 2 / min(map(score, shapes.values())), xtol=1e-15, rtol=1e-14)
-    return {name: min(n.numel(), eps * score(n) * n.numel()) for name, n in shapes.items()}
+    eps = scipy.optimize.brentq(excess, 0, 2 / min(scores.values()), xtol=1e-15, rtol=1e-14)
+    return {name: min(n.numel(), eps * scores[name] * n.numel()) for name, n in shapes.items()}
 
 
-def er_score(shape):
+def er_score(shape, depth):
     return (shape[0] + shape[1]) / (shape[0] * shape[1])
 
 
-def erk_score(shape):
+def tapered_score(shape, depth):
+    return er_score(shape, depth) / 2**depth
+
+
+def erk_score(shape, depth):
     return sum(shape) / shape.numel()
 
 
 @settings(max_examples=150)
 @given(shapes=shapes_of_networks, sparsity=st.integers(1, 999).map(lambda s: s / 1000))
-@pytest.mark.parametrize(("name", "score"), [("er", er_score), ("erk", erk_score)])
-def test_er_and_erk_equal_an_independent_solver_and_keep_the_exact_budget(name, score, shapes, sparsity):
+@pytest.mark.parametrize(("name", "score"), [("er", er_score), ("erk", erk_score), ("tapered", tapered_score)])
+def test_er_and_its_kin_equal_an_independent_solver_and_keep_the_exact_budget(name, score, shapes, sparsity):
     total = sum(shape.numel() for shape in shapes.values())
     counts = ALLOCATIONS[name](shapes, sparsity)
     assert list(counts) == list(shapes)
@@ -109,7 +114,7 @@ def test_erk_on_the_slide_network():
 
 @settings(max_examples=60)
 @given(sparsity=st.integers(500, 990).map(lambda s: s / 1000), first=st.sampled_from([0.1, 0.5, 1.0]),
-       name=st.sampled_from(["er", "erk"]))  # fmt: skip
+       name=st.sampled_from(["er", "erk", "tapered"]))  # fmt: skip
 def test_densities_of_ones_own_leave_the_rest_to_the_others(sparsity, first, name):
     model = sparsify(SlideCNN(), sparsity, allocation=name, densities={"first": first, "fc2": 0.01})
     counts = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
