@@ -7,7 +7,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
     plots, experiments                       drawing; the runs behind every number
-    selection                                how a recipe is chosen, on images held out of the training set
+    selection, ablation                      how a recipe was chosen, on held-out images; what its parts are worth
     recipes, benchmark, speed                named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     algorithms                               SET, RigL and their controls, a few lines each
@@ -18,7 +18,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     kernels                                  what truly sparse layers call, in several backends
     allocation, rules                        how layers share a budget of weights; what an update drops and grows
     positions, randomness, slides, choices   the ground floor: sets of positions, random streams, the slides' numbers,
-    checkpoint, paths, provenance            choosing by name; files, folders, where a number comes from
+    checkpoint, paths, provenance, paired    choosing by name; files, folders, where a number comes from, differences
 
 The names imported below are stable; everything else may move.
 """

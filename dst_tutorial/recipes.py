@@ -31,8 +31,8 @@ class Recipe:
     sparsify: dict | None = None  # options of `sparsify`; None: dense
     algorithm: str = "static"  # a name of `ALGORITHMS`
     topology: dict = field(default_factory=dict)  # options of the algorithm, where they are not its own
-    small: bool | str = False  # a dense network in its place, of as many parameters (True), or of as many
-    # multiplications as a sparse one of that allocation (its name)
+    small: bool | str = False  # a dense network in its place: of as many parameters as the sparse one (True), or of as
+    # many multiplications as that of another recipe (its name)
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
@@ -45,6 +45,8 @@ class Recipe:
 
 _SLIDES = {"allocation": "uniform", "init": "dense"}
 _ERK = {"allocation": "erk", "init": "fan_in"}
+_TAPERED = {"allocation": "tapered", "init": "fan_in"}
+_LEAN = {"allocation": "er", "init": "fan_in", "densities": {"conv1": 0.75, "conv2": 0.09}}
 _COSINE = {"learning_rate_schedule": "cosine"}
 _WIDTHS = 256  # the steps of a width multiplier
 
@@ -65,8 +67,21 @@ RECIPES = {
         Recipe("static", "the control: a mask that never moves", _ERK, **_COSINE),
         Recipe("gmp", "gradual pruning: starts dense and only drops", _ERK, "GMP", **_COSINE),
         Recipe("small-dense", "a well-shaped dense network of as many parameters", small=True, **_COSINE),
-        Recipe("narrow-dense", "a dense network of fewer units, of as many multiplications", small="er", **_COSINE),
         Recipe("dense-cosine", "all weights, trained as the sparse ones are", **_COSINE),
+        # the best recipe and its rivals, each chosen on held-out images by one rule: see `selection.py`
+        Recipe("modern", "the best recipe: RigL on a tapered allocation", _TAPERED, "RigL",
+               learning_rate=3e-3, **_COSINE),
+        Recipe("modern-static", "its control: a mask that never moves", _TAPERED, learning_rate=3e-3, **_COSINE),
+        Recipe("lean", "at 95% within a tenth of the dense multiplications", _LEAN, "RigL",
+               learning_rate=3e-3, **_COSINE),
+        Recipe("tuned-small-dense", "a dense network of as many parameters", small=True,
+               learning_rate=2e-3, **_COSINE),
+        Recipe("tuned-narrow-dense", "a dense network of as many multiplications as modern's", small="modern",
+               learning_rate=2e-3, **_COSINE),
+        Recipe("tuned-narrow-lean", "a dense network of as many multiplications as lean's", small="lean",
+               learning_rate=2e-3, **_COSINE),
+        Recipe("tuned-dense", "all weights", learning_rate=2e-3, **_COSINE),
+        Recipe("tuned-dense-constant", "all weights, with the slides' constant learning rate"),
     )
 }  # fmt: skip
 
@@ -214,7 +229,7 @@ def _small(recipe: Recipe, network: Callable[[], nn.Module], dense: nn.Module, s
     if recipe.small is True:
         return network.small(parameters_left(dense, sparsity))
     image = torch.zeros(network.image)
-    most = sum(macs(sparsify(dense, sparsity, allocation=recipe.small), image).values())
+    most = sum(macs(sparsify(dense, sparsity, **find_recipe(recipe.small).sparsify), image).values())
     steps = range(1, _WIDTHS + 1)
     too_wide = bisect.bisect(steps, most, key=lambda step: sum(macs(network.scaled(step / _WIDTHS), image).values()))
     if not too_wide:

@@ -4,8 +4,11 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from . import plots, slides
+from .ablation import effects
 from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
-from .experiments import by_recipe_and_sparsity, load_results, load_speeds, slides_benchmarks
+from .experiments import by_recipe_and_sparsity, load_results, load_speeds, slides_benchmarks, typical_seconds
+from .paired import difference
+from .selection import CONTENDERS, TUNED_AT, chosen, validation
 
 
 def results_rows(results: dict) -> list[dict[str, str]]:
@@ -75,6 +78,69 @@ def form_rows(results: dict) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def frontier_rows(results: dict) -> list[dict[str, str]]:
+    """Accuracy beside weights, multiplications and seconds, of the same runs, and the paired difference from dense."""
+    groups = by_recipe_and_sparsity(results)
+    dense = _accuracies(groups["tuned-dense", 0.0])
+    rows = []
+    for (recipe, sparsity), runs in groups.items():
+        last = runs[0]["summary"]
+        gap = difference(_accuracies(runs), dense)
+        rows.append(
+            {
+                "": plots.NAMES[recipe],
+                "sparsity": _told(sparsity, last["backend"]),
+                "test accuracy": f"{_mean_sd(_accuracies(runs), 2)}%",
+                "minus dense, cosine": "–" if recipe == "tuned-dense" else f"{gap} {gap.verdict}",
+                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
+                "s of training": f"{typical_seconds(runs):.0f}",
+                "test evaluations a run": "/".join(sorted({str(run["summary"]["test_evaluations"]) for run in runs})),
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
+def selection_rows(results: dict) -> list[dict[str, str]]:
+    """Every contender's candidates with their validation accuracies; the chosen one is marked."""
+    rows = []
+    for contender in CONTENDERS:
+        found = {name: by for name, by in validation(results, contender).items() if by}
+        best = chosen(results, contender).name if found else None
+        rows += [
+            {
+                "contender": plots.NAMES[contender],
+                "candidate": f"**{name}**" if name == best else name,
+                **{
+                    f"at {100 * s:g}%": f"{_mean_sd(by.get(s, by.get(0.0)), 2)}%" if {s, 0.0} & set(by) else "–"
+                    for s in TUNED_AT
+                },
+            }
+            for name, by in found.items()
+        ]
+    return rows
+
+
+def ablation_rows(accuracies: Mapping[str, list[float]]) -> list[dict[str, str]]:
+    """What each ingredient is worth, with its interval: `accuracies[recipe]`, one a seed."""
+    return [
+        {
+            "group": group,
+            "row": name,
+            "difference, points [95% interval]": str(change),
+            "verdict": change.verdict,
+            "seeds": str(change.seeds),
+        }
+        for group, changes in effects(accuracies).items()
+        for name, change in changes.items()
+    ]
+
+
+def _accuracies(runs: list[dict]) -> list[float]:
+    return [run["summary"]["test_accuracy"] for run in runs]
 
 
 def _form(run: dict) -> str:

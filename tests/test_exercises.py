@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from dst_tutorial.exercises import (
+    closing_the_gap,
     csr_benchmark,
     dst_loop,
     mask_evolution,
@@ -31,6 +33,8 @@ CHECKS = {
     "fair_time": csr_benchmark,
     "training_bytes": truly_sparse,
     "rewired": truly_sparse,
+    "paired_interval": closing_the_gap,
+    "most_in_convolution": closing_the_gap,
 }
 
 
@@ -199,6 +203,43 @@ WRONG += [
     ("rewired", unsorted, "Within a row the columns must rise"),
     ("rewired", drop_the_largest, "Not the right connections"),
     ("rewired", with_other(lambda v, c, p: (v + 1, c, p)), "the values are not"),
+]
+
+
+def interval(quantile, ddof=1, of_one_seed=False):
+    """Mean and interval of a - b, by these choices."""
+
+    def answer(a, b):
+        gaps = np.subtract(a, b)
+        half = quantile(len(gaps) - 1) * gaps.std(ddof=ddof) / (1 if of_one_seed else len(gaps) ** 0.5)
+        return gaps.mean(), gaps.mean() - half, gaps.mean() + half
+
+    return answer
+
+
+def student(freedom):
+    return stats.t.ppf(0.975, freedom)
+
+
+def off_centre(a, b):
+    mean, low, high = closing_the_gap.paired_interval(a, b)
+    return mean, low + 0.1, high + 0.1
+
+
+WRONG += [
+    ("paired_interval", lambda a, b: (np.mean(b) - np.mean(a), 0, 0), "the mean of a - b"),
+    ("paired_interval", off_centre, "The mean is in the middle"),
+    ("paired_interval", interval(lambda freedom: 1.96), "for many seeds"),
+    ("paired_interval", interval(student, ddof=0), "divides by n - 1"),
+    ("paired_interval", interval(student, of_one_seed=True), "the spread of one seed"),
+    ("paired_interval", interval(lambda freedom: stats.t.ppf(0.95, freedom)), "the quantile is 0.975"),
+    ("paired_interval", interval(lambda freedom: 9), "yours reaches"),
+    ("paired_interval", lambda a, b: 3, "stopped with TypeError"),
+    ("most_in_convolution", lambda s, p, w, m: (m - w) // (p - 1), "not so many weights"),
+    ("most_in_convolution", lambda s, p, w, m: min(s, w, (m - w) // (p - 1)), "not even the linear layers"),
+    ("most_in_convolution", lambda s, p, w, m: min(s, w, m // p), "the network multiplies"),
+    ("most_in_convolution", lambda s, p, w, m: (m - w) / (p - 1), "whole weights"),
+    ("most_in_convolution", lambda s, p, w, m: 1, "it may keep"),
 ]
 
 

@@ -68,7 +68,10 @@ class Net(LeNet300100):
         super().__init__(hidden)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+OF_CONVOLUTIONS = ("lean", "tuned-narrow-lean")  # which name layers of SlideCNN
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_CONVOLUTIONS])
 def test_every_recipe_trains_and_says_what_it_is(dataset, name):
     run = train(name, dataset, network=Net, epochs=40, sparsity=0.9, progress=False)
     recipe, summary, total = RECIPES[name], run.summary(), 784 * 30 + 600 + 200
@@ -84,8 +87,17 @@ def test_every_recipe_trains_and_says_what_it_is(dataset, name):
     assert (len(run.history.snapshots) > 1) == (recipe.algorithm != "static")
     options = recipe.sparsify or {}  # these would need far longer:
     starved = recipe.small or options.get("init") == "dense" or options.get("allocation") == "uniform"
-    narrowest = recipe.small == "er"  # two hidden units, then one
+    narrowest = isinstance(recipe.small, str)  # two hidden units, then one
     assert summary["test_accuracy"] > (0 if narrowest else 10 if starved else 60)
+
+
+def test_lean_stays_within_a_tenth_of_the_multiplications_and_so_does_its_rival(dataset):
+    lean, rival = (train(name, dataset, epochs=2, backend="sparse", progress=False) for name in OF_CONVOLUTIONS)
+    assert rival.macs <= lean.macs <= lean.dense_macs / 10
+    assert rival.macs > 0.95 * lean.macs
+    assert lean.summary()["active_weights"] == 67_173
+    with pytest.raises(ValueError, match="densities of unknown layers conv1, conv2"):
+        train("lean", dataset, network=Net, epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("network", [SlideCNN, LeNet300100])
@@ -108,8 +120,8 @@ def test_the_narrow_dense_network_multiplies_as_much_and_not_more(network, spars
     def work(model):
         return sum(macs(model, image).values())
 
-    narrow = build(RECIPES["narrow-dense"], network, sparsity, 1)
-    budget = work(sparsify(network(), sparsity, allocation="er"))
+    narrow = build(RECIPES["tuned-narrow-dense"], network, sparsity, 1)
+    budget = work(sparsify(network(), sparsity, **RECIPES["modern"].sparsify))
     assert work(narrow) <= budget
     assert work(narrow) == max(n for step in range(1, 257) if (n := work(network.scaled(step / 256))) <= budget)
     assert [type(layer) for layer in narrow] == [type(layer) for layer in network()]
@@ -119,7 +131,7 @@ def test_no_network_is_small_enough():
     with pytest.raises(ValueError, match="as few as 500 parameters: choose a lower sparsity"):
         LeNet300100.small(500)
     with pytest.raises(ValueError, match="as few as 266 multiplications: choose a lower sparsity"):
-        build(RECIPES["narrow-dense"], LeNet300100, 0.999, 1)
+        build(RECIPES["tuned-narrow-dense"], LeNet300100, 0.999, 1)
     with pytest.raises(ValueError, match="no small network of the kind of network is known"):
         build(RECIPES["small-dense"], network, 0.9, 1)
 

@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only cue.
 """
 
+from .comparisons import effects, frontier, waterfall
 from .look import LOOKS, NAMES, PALETTES, SLIDE, style
 from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
@@ -23,8 +24,10 @@ __all__ = [
     "cost_by_connections",
     "dense_and_sparse",
     "drop_schedules",
+    "effects",
     "exploration_and_survival",
     "explored_over_time",
+    "frontier",
     "inputs_read",
     "layer_budgets",
     "mask_changes",
@@ -41,4 +44,5 @@ __all__ = [
     "topology_in_motion",
     "topology_update",
     "training_curves",
+    "waterfall",
 ]

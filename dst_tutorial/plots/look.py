@@ -33,6 +33,14 @@ LOOKS = {
     "gmp": (GREEN, ">", ":"),
     "small-dense": (GREY, "D", "-."),
     "dense-cosine": (BLACK, "*", "--"),
+    "modern": (VERMILLION, "P", "-"),
+    "modern-static": (PURPLE, "<", "--"),
+    "lean": (ORANGE, "*", "-"),
+    "tuned-small-dense": (GREY, "D", "-."),
+    "tuned-narrow-dense": (SKY, "s", ":"),
+    "tuned-narrow-lean": (GREEN, "X", ":"),
+    "tuned-dense": (BLACK, "o", "-"),
+    "tuned-dense-constant": (BLUE, "v", "-"),
 }
 NAMES = {
     "dense": "dense",
@@ -46,6 +54,14 @@ NAMES = {
     "gmp": "gradual pruning",
     "small-dense": "small dense",
     "dense-cosine": "dense, cosine learning rate",
+    "modern": "modern",
+    "modern-static": "modern, static mask",
+    "lean": "lean",
+    "tuned-small-dense": "small dense: as many weights",
+    "tuned-narrow-dense": "narrow dense: as many MACs",
+    "tuned-narrow-lean": "narrow dense: as many MACs as lean",
+    "tuned-dense": "dense, cosine",
+    "tuned-dense-constant": "dense, constant",
 }
 
 STYLE = {
