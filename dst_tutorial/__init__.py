@@ -6,6 +6,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     widgets, figures, claims, tables         what a reader sees: explorers, figures, tables, claims,
     exercises, doctor                        what checks a reader's answers, and a reader's machine
     notebook                                 a notebook's set-up and clock
+    runner                                   does them: none twice, here or on a cluster
     plots, experiments                       drawing; the runs behind every number
     selection, ablation                      how a recipe was chosen, on held-out images; what its parts are worth
     recipes, benchmark, speed                named ways to train, a few lines each; honest timing

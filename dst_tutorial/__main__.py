@@ -196,10 +196,10 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
-    from . import experiments
+    from . import experiments, runner
 
     experiment = choose(name, experiments.EXPERIMENTS, "experiment")
-    file = experiments.run(experiment, workers=workers, executor=executor, address=address)
+    file = runner.run(experiment, workers=workers, executor=executor, address=address)
     runs = len(experiments.load_results(name)["runs"])
     _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
 

@@ -10,7 +10,7 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import benchmark, doctor, experiments, figures
+from dst_tutorial import benchmark, doctor, experiments, figures, runner
 
 
 def run(*arguments, **environment):
@@ -145,9 +145,7 @@ def test_bench(invoke, tmp_path, monkeypatch):
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        experiments, "run", lambda experiment, **options: tmp_path / "-".join(map(str, options.values()))
-    )
+    monkeypatch.setattr(runner, "run", lambda experiment, **options: tmp_path / "-".join(map(str, options.values())))
     assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("2-local-None")
     options = ("--executor", "dask", "--address", "tcp:")
     assert json.loads(invoke("sweep", "slides", *options, "--json").stdout)["file"].endswith("1-dask-tcp:")

@@ -6,12 +6,13 @@ import torch
 from conftest import make_dataset
 from torch import nn
 
-from dst_tutorial import experiments, training
-from dst_tutorial.experiments import EXPERIMENTS, Experiment, load_masks, load_results, run
+from dst_tutorial import runner, training
+from dst_tutorial.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
 from dst_tutorial.ledger import macs
 from dst_tutorial.models import MLP1D, LeNet300100, SlideCNN, mlp
 from dst_tutorial.paths import results_folder
 from dst_tutorial.recipes import RECIPES, build, find_recipe, parameters_left, train
+from dst_tutorial.runner import run
 from dst_tutorial.sparsify import count_weights, sparse_layers, sparsify
 from dst_tutorial.training import evaluate
 
@@ -26,8 +27,8 @@ def network():
 def small(monkeypatch, tmp_path):
     """Experiments on a small network and a made-up data set, in a folder of their own."""
     monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(experiments.DATASETS, "mnist", make_dataset)
-    monkeypatch.setitem(experiments.NETWORKS, "SlideCNN", network)
+    monkeypatch.setitem(runner.DATASETS, "mnist", make_dataset)
+    monkeypatch.setitem(runner.NETWORKS, "SlideCNN", network)
     return tmp_path / "results"
 
 
@@ -178,7 +179,7 @@ def test_a_result_file_says_where_its_numbers_come_from(small):
     )
 
 
-def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch):
+def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch, caplog):
     """After the last epoch, in every run; what is trained is the same, and the file says how often it looked."""
     looked = []
 
@@ -187,12 +188,14 @@ def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch):
         return evaluate(model, images, labels, **options)
 
     monkeypatch.setattr(training, "evaluate", counting)
-    monkeypatch.setitem(experiments.DATASETS, "mnist", lambda: make_dataset(test=100))
+    monkeypatch.setitem(runner.DATASETS, "mnist", lambda: make_dataset(test=100))
     run(replace(TINY, name="often"), small, progress=False)
     assert looked.count(100) == 2 * 4  # rehearsals look at 64 images that are held out
     looked.clear()
-    run(replace(TINY, test_once=True), small, progress=False)
+    with caplog.at_level("INFO"):
+        run(replace(TINY, test_once=True), small, progress=False)
     assert looked.count(100) == 4
+    assert [m.endswith("looked at the test images 1 time(s)") for m in caplog.messages] == [False] + 4 * [True]
     often, once = load_results("often", small)["runs"], load_results("tiny", small)["runs"]
     for a, b in zip(often, once, strict=True):
         assert (a["summary"]["test_evaluations"], b["summary"]["test_evaluations"]) == (2, 1)
@@ -221,7 +224,7 @@ def test_finished_runs_are_not_repeated(small, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("a finished run was repeated")
 
-    monkeypatch.setattr(experiments, "train", never)
+    monkeypatch.setattr(runner, "train", never)
     run(TINY, small, progress=False)
     assert (small / "tiny.json").read_text() == first
 
@@ -251,7 +254,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
 
         return train(*args, on_epoch=kill, **kwargs)
 
-    monkeypatch.setattr(experiments, "train", killed)
+    monkeypatch.setattr(runner, "train", killed)
     with pytest.raises(RuntimeError, match="killed"):
         run(TINY, small, progress=False)
     assert len(load_results("tiny", small)["runs"]) == 2
@@ -264,7 +267,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
         resumed.append([e.epoch for e in epochs])
         return done
 
-    monkeypatch.setattr(experiments, "train", counting)
+    monkeypatch.setattr(runner, "train", counting)
     run(TINY, small, progress=False)
     assert resumed == [[2], [1, 2]]
 
@@ -290,7 +293,7 @@ def test_a_checkpoint_of_another_sparsity_or_recipe_is_refused(dataset, tmp_path
 
 
 def test_no_result_file_from_the_sample(small, monkeypatch):
-    monkeypatch.setitem(experiments.DATASETS, "mnist", lambda: make_dataset(name="mnist-sample"))
+    monkeypatch.setitem(runner.DATASETS, "mnist", lambda: make_dataset(name="mnist-sample"))
     with pytest.raises(ValueError, match="a result file needs all of MNIST"):
         run(TINY, small, progress=False)
     assert not small.exists()
@@ -301,7 +304,7 @@ def test_a_worker_refuses_what_it_would_record_wrongly(small):
     config = next(iter(TINY.configs()))
     other = replace(find_recipe("dense"), learning_rate=5.0)
     with pytest.raises(ValueError, match="this worker's static is not the one asked for"):
-        experiments._one_run(config, other, False)
+        runner._one_run(config, other, False)
 
 
 def test_networks_with_batch_norm_and_without_images_that_fit(dataset):
@@ -312,7 +315,7 @@ def test_networks_with_batch_norm_and_without_images_that_fit(dataset):
     assert run.model[2].num_batches_tracked == 20 * 4
     assert run.summary()["test_accuracy"] > 50
     with pytest.raises(ValueError, match=r"MLP1D does not read mnist, whose images are \[1, 28, 28\]"):
-        train("static", dataset, network=experiments.NETWORKS["MLP1D"], epochs=1, progress=False)
+        train("static", dataset, network=runner.NETWORKS["MLP1D"], epochs=1, progress=False)
 
 
 def test_a_missing_result_file_says_how_to_make_it(tmp_path):
@@ -327,9 +330,7 @@ def test_a_missing_result_file_says_how_to_make_it(tmp_path):
 def test_what_is_recorded_is_complete_and_of_the_recipes_that_are_here(name):
     """Every run of the experiment, of all its data, under the very options that the recipes have now; no other."""
     recorded = load_results(name)["runs"]
-    assert [experiments._key(r["config"]) for r in recorded] == [
-        experiments._key(config) for config in EXPERIMENTS[name].configs()
-    ]
+    assert [key_of(r["config"]) for r in recorded] == [key_of(config) for config in EXPERIMENTS[name].configs()]
     for r in recorded:
         size = {"mnist": 60_000, "mnist-validation": 55_000, "mnist1d": 4_000}[EXPERIMENTS[name].data_set]
         assert (r["summary"]["data_set"], r["summary"]["train_size"]) == (EXPERIMENTS[name].data_set, size)
