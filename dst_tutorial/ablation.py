@@ -98,14 +98,16 @@ def effects(accuracies: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Di
 
     `accuracies[recipe]`, one a seed; rows that were not run are left out.
     """
-    groups = {"added to the slides' protocol": (ADDED, BASE), "changed in the best recipe": (TAKEN, MODERN)}
+    groups = {
+        "added to the slides' protocol": {BASE.name: (BASE, RECIPES["slides"])}
+        | {row.name.partition(" + ")[2]: (row, BASE) for row in ADDED},
+        "changed in the best recipe": {row.name.partition(", ")[2]: (row, MODERN) for row in TAKEN},
+    }
     return {
         group: {
-            row.name.partition(" + ")[2] or row.name.partition(", ")[2]: difference(
-                accuracies[row.name], accuracies[base.name]
-            )
-            for row in rows
-            if row.name in accuracies
+            told: difference(accuracies[row.name], accuracies[base.name])
+            for told, (row, base) in rows.items()
+            if row.name in accuracies and base.name in accuracies
         }
-        for group, (rows, base) in groups.items()
+        for group, rows in groups.items()
     }

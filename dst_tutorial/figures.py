@@ -34,7 +34,16 @@ from .paths import results_folder
 from .randomness import stream
 from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
-from .tables import algorithms_table, benchmark_table, forms_table, latex, markdown, results_table, speed_table
+from .tables import (
+    algorithms_table,
+    benchmark_table,
+    forms_table,
+    latex,
+    markdown,
+    results_table,
+    selection_table,
+    speed_table,
+)
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
 
@@ -263,8 +272,12 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "speed.md": (_SPEED, lambda: speed_table(markdown, "\n{}\n")),
     "speed.tex": (_SPEED, lambda: speed_table(latex, "% {}\n")),
     **{
-        f"{name}.{ending}": (source, partial(algorithms_table, name, form, comment))
-        for name, source in (("algorithms", _ALGORITHMS), ("mnist1d", _MNIST1D))
+        f"{name}.{ending}": (f"results/{name}.json", partial(make, name, form, comment))
+        for make, names in (
+            (algorithms_table, ("algorithms", "mnist1d")),
+            (selection_table, ("selection", "selection-lean")),
+        )
+        for name in names
         for ending, form, comment in (("md", markdown, "\n{}\n"), ("tex", latex, "% {}\n"))
     },
 }

@@ -71,7 +71,7 @@ def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1,
             forget(result["config"])  # not before the result is safe
             log.info(
                 "{recipe}, sparsity {sparsity:g}, seed {seed}: {test_accuracy:.2f}% in the end; "
-                "looked at the test images {test_evaluations} time(s)".format(**result["summary"])
+                "looked at the test images of {data_set} {test_evaluations} time(s)".format(**result["summary"])
             )
     return file
 

@@ -1,5 +1,6 @@
 """The tables: recorded results -> rows of text -> Markdown or LaTeX. `figures.py` names and writes them."""
 
+import re
 import statistics
 from collections.abc import Callable, Mapping
 
@@ -105,7 +106,7 @@ def frontier_rows(results: dict) -> list[dict[str, str]]:
 
 
 def selection_rows(results: dict) -> list[dict[str, str]]:
-    """Every contender's candidates with their validation accuracies; the chosen one is marked."""
+    """The candidates of the file's contenders with their validation accuracies; the chosen one is marked."""
     rows = []
     for contender in CONTENDERS:
         found = {name: by for name, by in validation(results, contender).items() if by}
@@ -239,7 +240,8 @@ def latex(rows: list[Mapping[str, str]]) -> str:
     """A LaTeX table (booktabs)."""
 
     def line(cells) -> str:
-        return " & ".join(str(c).replace("%", r"\%").replace("±", r"$\pm$") for c in cells) + r" \\"
+        told = " & ".join(str(c).replace("%", r"\%").replace("±", r"$\pm$") for c in cells)
+        return re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", told) + r" \\"
 
     body = "\n".join(line(row.values()) for row in rows)
     return (
@@ -260,9 +262,10 @@ def provenance_line(results: dict) -> str:
     machines = sorted({"torch {torch} on {threads} thread(s) of {cpu}".format(**run["provenance"]) for run in runs})
     dates = sorted({run["provenance"]["date"] for run in runs})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    kind = "validation" if "validation" in results["data_set"] else "test"
     return (
         f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}; {results['data_set']}; "
-        f"{runs[0]['config']['epochs']} epochs; last-epoch test accuracy. Run {when} "
+        f"{runs[0]['config']['epochs']} epochs; last-epoch {kind} accuracy. Run {when} "
         f"with {'; '.join(machines)}."
     )
 
@@ -283,6 +286,12 @@ def benchmark_table(form: Callable[[list], str], comment: str) -> str:
     """Slide 8, likewise."""
     runs = slides_benchmarks()
     return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
+
+
+def selection_table(name: str, form: Callable[[list], str], comment: str) -> str:
+    """The experiment `name`, of candidates, likewise."""
+    results = load_results(name)
+    return form(selection_rows(results)) + comment.format(provenance_line(results))
 
 
 def forms_table(form: Callable[[list], str], comment: str) -> str:
