@@ -18,6 +18,7 @@ from . import slides
 from .ablation import ADDED, BASE, MATTER, PATH, TAKEN
 from .choices import choose
 from .measures import Mask, Masks
+from .paired import Difference, difference
 from .paths import results_folder
 from .recipes import Recipe, algorithm_of, find_recipe
 from .selection import CONTENDERS, ONLY_AT_95, TUNED_AT
@@ -267,6 +268,21 @@ def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]
         groups.setdefault((run["config"]["recipe"]["name"], run["config"]["sparsity"]), []).append(run)
     order = list(dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]))
     return {key: groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))}
+
+
+def differences(results: dict, recipe: str, rival: str) -> dict[float, Difference]:
+    """Test accuracy of `recipe` minus that of `rival`, by sparsity, paired by seed; all-weights rivals have one."""
+
+    def by_seed(name: str) -> dict[float, dict[int, float]]:
+        found: dict[float, dict[int, float]] = {}
+        for (of, sparsity), runs in by_recipe_and_sparsity(results).items():
+            if of == name:
+                found[sparsity] = {run["config"]["seed"]: run["summary"]["test_accuracy"] for run in runs}
+        return found
+
+    mine, other = by_seed(recipe), by_seed(rival)
+    pairs = {sparsity: (mine[sparsity], other.get(sparsity, other.get(0.0))) for sparsity in mine}
+    return {sparsity: difference(list(a.values()), [b[seed] for seed in a]) for sparsity, (a, b) in pairs.items() if b}
 
 
 def at_sparsity(results: dict, sparsity: float) -> dict:

@@ -19,6 +19,7 @@ from .experiments import (
     EXPERIMENTS,
     at_sparsity,
     by_recipe_and_sparsity,
+    differences,
     final_accuracies,
     load_masks,
     load_results,
@@ -35,6 +36,7 @@ from .randomness import stream
 from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
 from .tables import (
+    RIVALS,
     algorithms_table,
     benchmark_table,
     forms_table,
@@ -210,6 +212,19 @@ def waterfall() -> Figure:
 def ablation() -> Figure:
     """What each ingredient is worth, alone and taken away."""
     return plots.effects(effects(accuracies_at_95()))
+
+
+def rivals() -> Figure:
+    """The best recipe minus each rival, sparsity by sparsity, with intervals."""
+    results = load_results("frontier")
+    return plots.effects(
+        {
+            f"minus {plots.NAMES[rival]}": {
+                f"{100 * sparsity:g}%": gap for sparsity, gap in differences(results, "modern", rival).items()
+            }
+            for rival in RIVALS
+        }
+    )
 
 
 def frontier() -> Figure:

@@ -7,8 +7,14 @@ from collections.abc import Callable, Mapping
 from . import plots, slides
 from .ablation import effects
 from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
-from .experiments import by_recipe_and_sparsity, load_results, load_speeds, slides_benchmarks, typical_seconds
-from .paired import difference
+from .experiments import (
+    by_recipe_and_sparsity,
+    differences,
+    load_results,
+    load_speeds,
+    slides_benchmarks,
+    typical_seconds,
+)
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
 
 
@@ -83,12 +89,10 @@ def form_rows(results: dict) -> list[dict[str, str]]:
 
 def frontier_rows(results: dict) -> list[dict[str, str]]:
     """Accuracy beside weights, multiplications and seconds, of the same runs, and the paired difference from dense."""
-    groups = by_recipe_and_sparsity(results)
-    dense = _accuracies(groups["tuned-dense", 0.0])
     rows = []
-    for (recipe, sparsity), runs in groups.items():
+    for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
         last = runs[0]["summary"]
-        gap = difference(_accuracies(runs), dense)
+        gap = differences(results, recipe, "tuned-dense")[sparsity]
         rows.append(
             {
                 "": plots.NAMES[recipe],
@@ -103,6 +107,19 @@ def frontier_rows(results: dict) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+RIVALS = ("modern-static", "tuned-small-dense", "tuned-narrow-dense", "tuned-dense", "tuned-dense-constant")
+
+
+def rival_rows(results: dict) -> list[dict[str, str]]:
+    """The best recipe minus each rival, with interval and verdict: a row a sparsity."""
+    gaps = {rival: differences(results, "modern", rival) for rival in RIVALS}
+    return [
+        {"sparsity": f"{100 * sparsity:g}%"}
+        | {f"modern minus {plots.NAMES[rival]}": f"{of[sparsity]} {of[sparsity].verdict}" for rival, of in gaps.items()}
+        for sparsity in gaps[RIVALS[0]]
+    ]
 
 
 def selection_rows(results: dict) -> list[dict[str, str]]:

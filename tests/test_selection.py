@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dst_tutorial import plots
 from dst_tutorial.ablation import ADDED, BASE, MATTER, MODERN, PATH, TAKEN
-from dst_tutorial.experiments import EXPERIMENTS, load_results
+from dst_tutorial.experiments import EXPERIMENTS, differences, load_results
 from dst_tutorial.paired import TIE, Difference, difference
 from dst_tutorial.recipes import RECIPES
 from dst_tutorial.selection import CONTENDERS, ONLY_AT_95, TUNED_AT, chosen, validation
@@ -161,3 +161,28 @@ def test_pictures_of_comparisons_say_what_they_show():
     picture = plots.frontier({"modern": [point, point | {"weights": 13_435, "macs": 300_000}], "tuned-dense": [point]})
     assert len([axes for axes in picture.axes if axes.get_xlabel()]) == 3
     assert "modern: 67,173 weights, 1,000 thousand multiplications, 75 s: 99.10%" in picture.get_label()
+
+
+# --- rivals -----------------------------------------------------------------------------------------------------------
+
+
+def runs_of(name, sparsity, accuracies):
+    return [
+        {"config": {"recipe": {"name": name}, "sparsity": sparsity, "seed": seed}, "summary": {"test_accuracy": a}}
+        for seed, a in accuracies.items()
+    ]
+
+
+def test_rivals_are_paired_by_seed_whatever_the_order_of_the_runs():
+    results = {
+        "runs": [
+            *runs_of("mine", 0.9, {1: 97.0, 2: 98.0, 3: 99.5}),
+            *runs_of("mine", 0.99, {3: 95.0, 1: 93.0, 2: 94.0}),
+            *runs_of("sparse rival", 0.9, {3: 99.0, 2: 98.0, 1: 96.0}),
+            *runs_of("dense", 0.0, {2: 99.0, 3: 99.5, 1: 98.0}),
+        ]
+    }
+    found = differences(results, "mine", "dense")
+    assert found == {0.9: difference([97, 98, 99.5], [98, 99, 99.5]), 0.99: difference([95, 93, 94], [99.5, 98, 99])}
+    found = differences(results, "mine", "sparse rival")  # which was not run at 99%
+    assert found == {0.9: difference([97, 98, 99.5], [96, 98, 99])}

@@ -22,7 +22,8 @@ def effects(groups: Mapping[str, Mapping[str, Difference]]) -> Figure:
     )
     rows = max(map(len, groups.values()))
     figure = new_figure(SLIDE, 1.1 + 0.36 * rows, f"Paired differences of test accuracy, in points. {told}.")
-    for axes, (title, changes) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True):
+    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    for axes, (title, changes) in zip(panels, groups.items(), strict=True):
         axes.axvspan(-TIE, TIE, color=GREY, alpha=0.18, linewidth=0)
         axes.axvline(0, color=BLACK, linewidth=0.8)
         for row, change in enumerate(changes.values()):
@@ -32,9 +33,10 @@ def effects(groups: Mapping[str, Mapping[str, Difference]]) -> Figure:
                       markerfacecolor="white" if change.verdict == "tie" else colour)  # fmt: skip
             axes.annotate(f"{change.mean:+.2f}", (1, row), xycoords=("axes fraction", "data"), va="center",
                           xytext=(4, 0), textcoords="offset points", fontsize=9)  # fmt: skip
-        axes.set(yticks=range(len(changes)), yticklabels=list(changes), ylim=(len(changes) - 0.5, -0.5), title=title,
-                 xlabel="test accuracy, points of difference")  # fmt: skip
+        axes.set(yticks=range(len(changes)), yticklabels=list(changes), ylim=(len(changes) - 0.5, -0.5))
+        axes.set_title(fill(title, 60 // len(groups)), fontsize=12)
         axes.grid(axis="y", visible=False)
+    figure.supxlabel("test accuracy, points of difference", fontsize=11)
     return figure
 
 
