@@ -37,12 +37,16 @@ from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
 from .tables import (
     RIVALS,
+    ablation_rows,
     algorithms_table,
     benchmark_table,
     forms_table,
+    frontier_table,
     latex,
     markdown,
+    provenance_line,
     results_table,
+    rivals_table,
     selection_table,
     speed_table,
 )
@@ -214,6 +218,11 @@ def ablation() -> Figure:
     return plots.effects(effects(accuracies_at_95()))
 
 
+def ablation_table(form: Callable[[list], str], comment: str) -> str:
+    """The same in numbers."""
+    return form(ablation_rows(accuracies_at_95())) + comment.format(provenance_line(load_results("ablation")))
+
+
 def rivals() -> Figure:
     """The best recipe minus each rival, sparsity by sparsity, with intervals."""
     results = load_results("frontier")
@@ -256,6 +265,7 @@ class Picture:
 _RUNS, _MASKS, _TIMES = "results/slides.json", "results/slides_masks.npz", "results/benchmark.json"
 _FORMS, _SPEED, _SCALING = "results/forms.json", "results/speed.json", "results/scaling.json"
 _ALGORITHMS, _MNIST1D = "results/algorithms.json", "results/mnist1d.json"
+_FRONTIER, _ABLATION = "results/frontier.json", "results/ablation.json, results/frontier.json"
 _SHAPES = "arithmetic on shapes"
 FIGURES: dict[str, Picture] = {
     "slide2_dense_and_sparse": Picture(2, _SHAPES, dense_and_sparse),
@@ -276,6 +286,10 @@ FIGURES: dict[str, Picture] = {
     "mnist1d": Picture(None, _MNIST1D, mnist1d),
     "training_step": Picture(None, _SPEED, training_step),
     "linear_cost": Picture(None, _SCALING, linear_cost),
+    "waterfall": Picture(None, _ABLATION, waterfall),
+    "ablation": Picture(None, _ABLATION, ablation),
+    "frontier": Picture(None, _FRONTIER, frontier),
+    "rivals": Picture(None, _FRONTIER, rivals),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "slide6_results.md": (_RUNS, lambda: results_table(markdown, "\n{}\n")),
@@ -286,6 +300,15 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "forms.tex": (_FORMS, lambda: forms_table(latex, "% {}\n")),
     "speed.md": (_SPEED, lambda: speed_table(markdown, "\n{}\n")),
     "speed.tex": (_SPEED, lambda: speed_table(latex, "% {}\n")),
+    **{
+        f"{name}.{ending}": (source, partial(make, form, comment))
+        for name, source, make in (
+            ("frontier", _FRONTIER, frontier_table),
+            ("rivals", _FRONTIER, rivals_table),
+            ("ablation", _ABLATION, ablation_table),
+        )
+        for ending, form, comment in (("md", markdown, "\n{}\n"), ("tex", latex, "% {}\n"))
+    },
     **{
         f"{name}.{ending}": (f"results/{name}.json", partial(make, name, form, comment))
         for make, names in (

@@ -305,6 +305,18 @@ def benchmark_table(form: Callable[[list], str], comment: str) -> str:
     return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
 
 
+def frontier_table(form: Callable[[list], str], comment: str) -> str:
+    """The best recipe, its controls and its rivals, likewise."""
+    results = load_results("frontier")
+    return form(frontier_rows(results)) + comment.format(provenance_line(results))
+
+
+def rivals_table(form: Callable[[list], str], comment: str) -> str:
+    """The best recipe minus each rival, likewise."""
+    results = load_results("frontier")
+    return form(rival_rows(results)) + comment.format(provenance_line(results))
+
+
 def selection_table(name: str, form: Callable[[list], str], comment: str) -> str:
     """The experiment `name`, of candidates, likewise."""
     results = load_results(name)

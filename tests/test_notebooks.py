@@ -14,6 +14,7 @@ import pytest
 
 from dst_tutorial import exercises
 from dst_tutorial.exercises import (
+    closing_the_gap,
     csr_benchmark,
     dst_loop,
     mask_evolution,
@@ -129,7 +130,7 @@ def test_its_outputs_are_those_of_the_one_command(path):
 
 @every_notebook
 def test_the_stubs_are_the_head_of_their_solutions(path):
-    modules = (sparsity_basics, masked_layers, dst_loop, mask_evolution, csr_benchmark, truly_sparse)
+    modules = (sparsity_basics, masked_layers, dst_loop, mask_evolution, csr_benchmark, truly_sparse, closing_the_gap)
     module = modules[int(path.name[:2]) - 1]
     stubs = [c.source for c in cells(path, "code") if "= ...  # your code" in c.source]
     assert len(stubs) == 2

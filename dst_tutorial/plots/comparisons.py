@@ -5,7 +5,7 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ..paired import TIE, Difference
 from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, SLIDE, VERMILLION, new_figure, styled
@@ -35,6 +35,7 @@ def effects(groups: Mapping[str, Mapping[str, Difference]]) -> Figure:
                           xytext=(4, 0), textcoords="offset points", fontsize=9)  # fmt: skip
         axes.set(yticks=range(len(changes)), yticklabels=list(changes), ylim=(len(changes) - 0.5, -0.5))
         axes.set_title(fill(title, 60 // len(groups)), fontsize=12)
+        axes.xaxis.set_major_locator(MaxNLocator(8 // len(groups) + 1))
         axes.grid(axis="y", visible=False)
     figure.supxlabel("test accuracy, points of difference", fontsize=11)
     return figure
