@@ -32,7 +32,13 @@ from dst_tutorial.sequential import SparseSequential
 from dst_tutorial.sparsify import count_weights, sparse_layers
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-BACKENDS = [("cpu", "reference"), ("cpu", "cpu"), pytest.param(("cuda", "reference"), marks=on_gpu)]
+BACKENDS = [
+    ("cpu", "reference"),
+    ("cpu", "library"),
+    ("cpu", "cpu"),
+    pytest.param(("cuda", "reference"), marks=on_gpu),
+    pytest.param(("cuda", "library"), marks=on_gpu),
+]
 densities = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 
 

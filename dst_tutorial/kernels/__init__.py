@@ -1,7 +1,8 @@
 """What the truly sparse layers call: a function of inputs and a list of operations, in several backends.
 
-`reference` is plain torch, on any device, and the oracle of the others; `cpu` is fast and needs numba. A layer asks
-`backend_for` which one runs, unless it was given one of its own, or `use` has settled it for all.
+`reference` is plain torch, on any device, and the oracle of the others; `library` is torch.sparse in both directions,
+for GPUs; `cpu` is fast and needs numba. A layer asks `backend_for` which one runs, unless it was given one of its own,
+or `use` has settled it for all.
 """
 
 import importlib.util
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor
 
 from ..choices import choose
-from . import reference
+from . import library, reference
 from .csr import CSR
 from .operations import Conv2d, Linear, Operation
 
-__all__ = ["CSR", "REFERENCE", "Backend", "Conv2d", "Linear", "Operation", "backend_for", "has_numba", "use"]
+__all__ = ["CSR", "LIBRARY", "REFERENCE", "Backend", "Conv2d", "Linear", "Operation", "backend_for", "has_numba", "use"]
 
 Backend = Callable[[Tensor, list[Operation]], Tensor]  # as `reference.run`
 REFERENCE: Backend = reference.run
+LIBRARY: Backend = library.run
 
 
 def _cpu() -> Backend:
@@ -30,12 +32,16 @@ def _cpu() -> Backend:
     return cpu.run
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"reference": lambda: REFERENCE, "cpu": cache(_cpu)}
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "reference": lambda: REFERENCE,
+    "library": lambda: LIBRARY,
+    "cpu": cache(_cpu),
+}
 _settled: Backend | None = None
 
 
 def use(name: str | None) -> None:
-    """Settle the backend of all truly sparse layers: "reference" or "cpu"; None leaves it to `backend_for` again.
+    """Settle the backend of all truly sparse layers, by its name in `BACKENDS`; None leaves it to `backend_for` again.
 
     ValueError for an unknown name, ModuleNotFoundError where "cpu" lacks numba.
     """
@@ -47,8 +53,11 @@ def backend_for(values: Tensor) -> Backend:
     """What has been settled, or else the fastest backend for weights of this device and dtype."""
     if _settled:
         return _settled
-    fast = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64) and has_numba()
-    return BACKENDS["cpu" if fast else "reference"]()
+    if values.dtype not in (torch.float32, torch.float64):
+        return REFERENCE
+    if values.is_cuda:
+        return LIBRARY
+    return BACKENDS["cpu" if values.device.type == "cpu" and has_numba() else "reference"]()
 
 
 @cache

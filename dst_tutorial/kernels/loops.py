@@ -36,6 +36,7 @@ from .simd import (
     store_bytes,
     total,
     totals,
+    transpose_block,
     where_above,
     where_at_most,
     where_equal,
@@ -385,12 +386,22 @@ def _largest(best, *others):
 
 @njit(**inner)
 def transpose(source, across, along, target, to_across, to_along, n, length):
-    """target[i * to_across + j * to_along] = source[i * across + j * along] for i < n, j < length; block by block."""
+    """target[i * to_across + j * to_along] = source[i * across + j * along] for i < n, j < length; block by block.
+
+    Where rows lie side by side on both sides, blocks are vectors: the last ones begin early enough to be whole.
+    """
+    there, back = along == 1 and to_across == 1, across == 1 and to_along == 1
+    whole = (there or back) and n >= 16 and length >= 16
     for begin in range(0, length, 16):
         for start in range(0, n, 16):
-            for j in range(begin, min(begin + 16, length)):
-                for i in range(start, min(start + 16, n)):
-                    put(target, i * to_across + j * to_along, get(source, i * across + j * along))
+            if whole:
+                i, j = min(start, n - 16), min(begin, length - 16)
+                here, to = shifted(source, i * across + j * along), shifted(target, i * to_across + j * to_along)
+                transpose_block(here, across if there else along, to, to_along if there else to_across)
+            else:
+                for j in range(begin, min(begin + 16, length)):
+                    for i in range(start, min(start + 16, n)):
+                        put(target, i * to_across + j * to_along, get(source, i * across + j * along))
 
 
 @njit(**inner)

@@ -154,6 +154,33 @@ def store_apart(typing, target, first, apart, vector):
 
 
 @intrinsic
+def transpose_block(typing, source, apart, target, to_apart):
+    """target[i * to_apart + j] = source[j * apart + i], for i and j below 16.
+
+    The 16 rows are interleaved with each other, the first half with the second, four times: each time the highest bit
+    of a number's row becomes the lowest one of its column.
+    """
+    row = Vector(source.dtype, 16).llvm
+    size = source.dtype.bitwidth // 8
+
+    def generate(context, builder, signature, args):
+        def address(start, apart, i):
+            return builder.bitcast(builder.gep(start, [builder.mul(apart, apart.type(i))]), row.as_pointer())
+
+        apart, to_apart = (context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 3))
+        rows = [_aligned(builder.load(address(args[0], apart, i)), size) for i in range(16)]
+        halves = [_lanes([lane + side for lane in range(first, first + 8) for side in (0, 16)]) for first in (0, 8)]
+        for _ in range(4):
+            rows = [builder.shuffle_vector(*pair, half) for pair in zip(rows[:8], rows[8:], strict=True)
+                    for half in halves]  # fmt: skip
+        for i, vector in enumerate(rows):
+            _aligned(builder.store(vector, address(args[2], to_apart, i)), size)
+        return context.get_dummy_value()
+
+    return types.none(source, apart, target, to_apart), generate
+
+
+@intrinsic
 def load_bytes(typing, source, first, like):
     """uint8 source[first : first + lanes], as a vector of the type of `like`."""
 
