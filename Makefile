@@ -11,7 +11,7 @@ BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks measure figures results requirements
+.PHONY: help setup lab test notebooks measure figures results timings requirements
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ results: setup ## do the recorded runs that are missing (about four hours on two
 	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
 	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
 	$(BIN)/python -m dst_tutorial sweep forms
+
+timings: setup ## time all that the notebooks show anew, on this machine (two hours; nothing else should run)
+	$(BIN)/python -m dst_tutorial bench all --record
+	$(BIN)/python -m dst_tutorial break-even --threads 1 --record
+	$(BIN)/python -m dst_tutorial scaling --threads 1 --record
 
 requirements: .venv/.installed ## compile requirements.txt anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

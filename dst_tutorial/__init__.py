@@ -9,15 +9,17 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     runner                                   does them: none twice, here or on a cluster
     plots, experiments                       drawing; the runs behind every number
     selection, ablation                      how a recipe was chosen, on held-out images; what its parts are worth
-    recipes, benchmark, speed                named ways to train, a few lines each; honest timing
+    breakeven, structures                    from which sparsity on it pays, and why; zeros that suit the hardware
+    recipes, benchmark                       named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
-    algorithms                               SET, RigL and their controls, a few lines each
+    algorithms, rivals                       SET, RigL and their controls; every way to compute a sparse network
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)
     convert, sequential                      from one form of a layer to the other; sparse layers side by side
     masked, sparse, models, data             simulated and truly sparse layers; the dense networks; MNIST
     optim, initialisation                    Adam for few weights; what active weights start from
     kernels                                  what truly sparse layers call, in several backends
     allocation, rules                        how layers share a budget of weights; what an update drops and grows
+    clock, recorded                          readings in turns, and those that were kept
     positions, randomness, slides, choices   the ground floor: sets of positions, random streams, the slides' numbers,
     checkpoint, paths, provenance, paired    choosing by name; files, folders, where a number comes from, differences
 

@@ -3,6 +3,7 @@
 With `--json`, one JSON document goes to standard output; logs and progress bars always go to standard error.
 """
 
+import itertools
 import json
 import logging
 import math
@@ -17,8 +18,9 @@ import typer
 
 from .choices import choose
 from .data import DATASETS, DataError, load_mnist
-from .paths import data_folder, figures_folder
+from .paths import data_folder, figures_folder, write
 
+log = logging.getLogger(__name__)
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -112,56 +114,75 @@ def train(
 
 @app.command()
 def bench(
-    batch: Annotated[int, typer.Option(min=1, help="So many real test images at once.")] = 100,
-    sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
-    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 30,
-    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
-    device: Annotated[
-        list[str] | None, typer.Option(help="cpu, cuda or both (twice); all there are by default.")
+    cases: Annotated[list[str] | None, typer.Argument(help="Networks, such as slides or wide-mlp, or all.")] = None,
+    work: Annotated[list[str] | None, typer.Option(help="inference, training step or epoch; all by default.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="So many at once; 1, 64, 100, 1024 by default.")
     ] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Fraction of zeros, in [0, 1); the case's by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 20,
+    threads: Annotated[list[int] | None, typer.Option(min=1, help="One and all by default.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="cpu, cuda or both; all there are by default.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Such as dense; all there are by default.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="A folder for a picture of each.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Time the slides' network, whole, in every form: outputs compared first, then median and quartiles."""
-    from . import benchmark, experiments
+    """Time networks in every form, inference and training: outputs compared first, then median and quartiles."""
+    from . import benchmark, recorded, tables
+    from .figures import rendered, timings_of
 
-    model = benchmark.slides_network(sparsity)
-    data = load_mnist()
-    if batch > len(data.test_labels):
-        raise ValueError(f"the batch must be at most the {len(data.test_labels):,} test images, got {batch:,}")
-    images = data.test_images[:batch]
-    result = benchmark.bench(model, images, rounds=rounds, threads=threads, devices=device)
-    result = {"sparsity": sparsity, "data_set": data.name} | result
-    if record:
-        print(experiments.record_benchmark(result), file=sys.stderr)
+    results = []
+    for task in benchmark.tasks(cases, work, batch, threads):
+        log.info("{case}: {work}, batch {batch}, {threads} thread(s)".format(**task))
+        result = benchmark.bench(**task, sparsity=sparsity, rounds=rounds, devices=device, methods=method)
+        results.append(result)
+        if record:
+            recorded.record("benchmark", result)
+        if plots:
+            name = "{case}-{work}-batch-{batch}-threads-{threads}.png".format(**task).replace(" ", "-")
+            write(plots / name, rendered(timings_of(result), "png"))
     if as_json:
-        _print_json(result)
-        return
-    print(f"{result['network']}, {100 * sparsity:g}% sparse, {batch} images of {data.name}, whole network, inference")
-    print("median [quartiles] of {rounds} calls, {threads} thread(s) of {provenance[cpu]}".format(**result))
-    for row in benchmark.rows_of(result):
-        low, median, high = row.quartiles
-        where = row.device + (", with copies" if row.copies else "")
-        print(f"{row.method:20} {where:18} {median:8.2f} ms [{low:.2f}, {high:.2f}]  first call {row.first_ms:.1f} ms")
-    for method, why in result["absent"].items():
-        print(f"{method:20} absent: {why}")
+        _print_json({"runs": results})
+    else:
+        print(tables.markdown(tables.timing_rows(results)))
+        print(tables.timing_line(results))
+        for name, why in {name: why for run in results for name, why in run["absent"].items()}.items():
+            print(f"absent: {name}: {why}")
 
 
 @app.command()
-def speed(
-    case: Annotated[str, typer.Argument(help="The network, such as slides or wide-mlp.")] = "slides",
-    rounds: Annotated[int, typer.Option(min=1, help="Readings of every form, in turns.")] = 20,
+def break_even(
+    width: Annotated[list[int] | None, typer.Option(min=1, help="Of the layer; 256 to 8192 by default.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="So many at once; 1 to 256 by default.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 7,
     threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Time a training step of one network in every form, and its inference: losses and outputs are compared first."""
-    from . import experiments, speed, tables
+    """Time one layer over sparsity, width and batch: from which sparsity on does which method pay?"""
+    from tqdm import tqdm
 
-    result = speed.measure(case, rounds=rounds, threads=threads)
+    from . import breakeven, recorded, tables
+
+    result = breakeven.measure(
+        width or breakeven.WIDTHS,
+        batch or breakeven.BATCHES,
+        rounds=rounds,
+        threads=threads,
+        device=device,
+        progress=tqdm,
+    )
     if record:
-        print(experiments.record_speed(result), file=sys.stderr)
-    _print_json(result) if as_json else print(tables.markdown(tables.speed_rows([result])))
+        print(recorded.record("breakeven", result), file=sys.stderr)
+    if as_json:
+        _print_json(result)
+        return
+    print("{gflops:.0f} GFLOP/s, {gigabytes_per_second:.0f} GB/s".format(**result["roofline"]))
+    for method, against in itertools.product(breakeven.SPARSE, breakeven.DENSE):
+        print(f"\n{method} takes no longer than {against} from this sparsity on:\n")
+        print(tables.markdown(tables.pays_rows(result, method, against)))
 
 
 @app.command()
@@ -173,12 +194,12 @@ def scaling(
     as_json: Json = False,
 ) -> None:
     """Time a training step of truly sparse layers, by their number of connections."""
-    from . import experiments, speed
+    from . import breakeven, recorded
 
-    sizes = [count for count in speed.CONNECTIONS if count <= largest]
-    result = speed.scaling(sizes, rounds=rounds, threads=threads)
+    sizes = [count for count in breakeven.CONNECTIONS if count <= largest]
+    result = breakeven.scaling(sizes, rounds=rounds, threads=threads)
     if record:
-        print(experiments.record_scaling(result), file=sys.stderr)
+        print(recorded.record("scaling", result), file=sys.stderr)
     if as_json:
         _print_json(result)
         return

@@ -1,219 +1,185 @@
 """Honest timing: the same network, the same images, the same copies on every side; outputs compared first.
 
-A *rival* computes the network in its own way. All rivals are called by the same two lines of `work`, take turns round
-by round, warm up before every reading, and are read one by one, with the GPU waited for (`torch.utils.benchmark`).
+`rivals.py` has the methods, `clock.py` the readings. Here is what is timed: an answer (*inference*), a *training step*
+(forward, loss, backward, Adam) and a whole *epoch* of `fit`; and what must agree before it is.
 """
 
-import copy
-import io
-import logging
-import time
-import warnings
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.sparse import csr_matrix
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .choices import choose
-from .convert import to_dense, to_truly_sparse
-from .kernels import CSR, REFERENCE, Backend
-from .models import SlideCNN
+from .clock import Row, exact_float32, first_call, on_threads, take_turns
+from .convert import to_dense
+from .data import Dataset, load_mnist
+from .ledger import macs
+from .models import LeNet300100, SlideCNN, mlp
 from .provenance import provenance
-from .recipes import build, find_recipe
-from .sparsify import count_weights, sparse_layers
+from .recipes import build, engine, find_recipe
+from .rivals import METHODS, Rival, rivals
+from .sparsify import count_weights, sparsify
+from .training import fit
 
-RTOL, ATOL = 1e-4, 1e-5
-# On a machine with CUDA's compiler and no GPU, torch's timer warns of that: no concern of a reader's.
-logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-
-
-from torch.utils.benchmark import Timer  # noqa: E402  it is its import that warns
+RTOL, ATOL = 1e-4, 1e-5  # of outputs
+TOLERANCE = 1e-3  # of the losses of the first steps, relative
+WORKS = ("inference", "training step", "epoch")
 
 
 class UnlikeWork(ValueError):
     """The rivals do not do the same: their times must not stand in one table."""
 
 
-class Absent(Exception):
-    """A rival that cannot run here, and why."""
+class Case(NamedTuple):
+    """A network to measure, and the shape of its inputs."""
+
+    about: str
+    network: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    sparsity: float = 0.95
+    allocation: str = "uniform"
+    recipe: str | None = None  # whose epochs on MNIST can be measured
+    batches: tuple[int, ...] = (1, 64, 100, 1024)  # unless others are asked for
+
+    def masked(self, sparsity: float | None = None, seed: int = 42) -> nn.Module:
+        """Its masked network, untrained, drawn for its actual fan-in: so every layer shows in the outputs."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = self.network()
+        sparsity = self.sparsity if sparsity is None else sparsity
+        return sparsify(network, sparsity, allocation=self.allocation, seed=seed)
+
+    def inputs(self, batch: int) -> Tensor:
+        """The first test images of MNIST (again from the first if there are too few); noise for other shapes."""
+        if self.shape == (1, 28, 28):
+            images = load_mnist().test_images
+            return images[torch.arange(batch) % len(images)]
+        return torch.randn(batch, *self.shape, generator=torch.Generator().manual_seed(0))
 
 
-@dataclass(frozen=True)
-class Rival:
-    method: str
-    device: str  # of its inputs and outputs
-    run: Callable[[Tensor], Tensor] = field(repr=False)  # images -> logits, both on `device`
-
-
-def slides_network(sparsity: float = 0.95, seed: int = 42) -> nn.Module:
-    """The slides' masked network, untrained, drawn for its actual fan-in: so every layer shows in the logits."""
-    return build(find_recipe("slides-fan-in"), SlideCNN, sparsity, seed)
-
-
-# --- the rivals: a masked network on its device, an example of its inputs -> a function that computes it --------------
-
-
-def masked(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    return model
-
-
-def dense(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    return to_dense(model)
-
-
-def torch_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    return _with_backend(to_truly_sparse(model), REFERENCE)
-
-
-def scipy_csr(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    """The truly sparse layers with scipy's product in the place of torch's. scipy uses one thread, always."""
-    sparse, matrices = to_truly_sparse(model), {}
-
-    def product(weight: CSR, x: Tensor) -> Tensor:
-        if weight.values not in matrices:
-            parts = (part.detach().numpy() for part in (weight.values, weight.columns, weight.row_pointers))
-            matrices[weight.values] = csr_matrix(tuple(parts), weight.shape)
-        return torch.from_numpy(matrices[weight.values] @ x.numpy())
-
-    return _with_backend(sparse, partial(REFERENCE, product=product))
-
-
-def truly_sparse(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    """The fastest backend there is here."""
-    return to_truly_sparse(model)
-
-
-def _with_backend(model: nn.Module, backend: Backend) -> nn.Module:
-    for layer in sparse_layers(model).values():
-        layer.backend = backend
-    return model
-
-
-def onnx_runtime(model: nn.Module, images: Tensor, threads: int) -> Callable:
-    """The dense network in ONNX Runtime: what dense kernels can do without torch's overhead."""
-    try:
-        import onnx  # noqa: F401  torch's exporter wants it
-        from onnxruntime import InferenceSession, SessionOptions
-    except ModuleNotFoundError as error:
-        raise Absent(f"{error.name} is not installed: `pip install onnx onnxruntime`") from error
-    file, options = io.BytesIO(), SessionOptions()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch would rather have its newer exporter used: 10 s for the same graph
-        torch.onnx.export(to_dense(model), (images,), file, dynamo=False)
-    options.intra_op_num_threads = threads
-    session = InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
-
-
-METHODS: dict[str, Callable] = {
-    "Dense+Mask": masked,
-    "dense": dense,
-    "ONNX Runtime, dense": onnx_runtime,
-    "scipy CSR": scipy_csr,
-    "torch CSR": torch_csr,
+CASES: dict[str, Case] = {
+    "slides": Case("the slides' network", SlideCNN, (1, 28, 28), recipe="uniform-rigl"),
+    "slides-erk": Case(
+        "the same weights by ERK", SlideCNN, (1, 28, 28), allocation="erk", recipe="erk-rigl", batches=(64,)
+    ),
+    "lenet-300-100": Case("LeNet-300-100", LeNet300100, (1, 28, 28)),
+    "larger-cnn": Case(
+        "other widths and images", partial(SlideCNN, (32, 64), (256, 512), 32), (1, 32, 32), batches=(1, 64, 100)
+    ),
+    "smaller-cnn": Case(
+        "other widths and images", partial(SlideCNN, (8, 24), (100, 500), 20), (1, 20, 20), batches=(1, 64, 100)
+    ),
+    "wide-mlp": Case("784-4096x3-10", partial(mlp, 784, 4096, 4096, 4096, 10), (784,), batches=(64,)),
+    "wider-mlp": Case("784-8192x3-10", partial(mlp, 784, 8192, 8192, 8192, 10), (784,), 0.99, batches=(64,)),
+    "linear": Case("a linear layer, 1,000 x 1,000", partial(mlp, 1000, 1000), (1000,)),
+    "convolution": Case(
+        "a convolution, 16 to 32 channels of 14 x 14",
+        lambda: nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        (16, 14, 14),
+    ),
 }
-OURS: dict[str, Callable] = {"truly sparse": truly_sparse}  # not among the slides' methods
-ON_GPU = ("Dense+Mask", "dense", "torch CSR")
 
 
-def rivals(
-    model: nn.Module, images: Tensor, *, device: str = "cpu", threads: int = 1, methods: Iterable[str] = METHODS
-) -> tuple[list[Rival], dict[str, str]]:
-    """The rivals for a masked `model` on `device`, and those that are absent: method -> the reason.
-
-    `model` is left alone. `images` are an example of what they will be given. ValueError for an unknown method.
-    """
-    makers = {method: choose(method, METHODS | OURS, "method") for method in methods}
-    model, images = copy.deepcopy(model).to(device).eval(), images.to(device)
-    present, absent = [], {}
-    for method, make in makers.items():
-        if device != "cpu" and method not in ON_GPU:
-            continue
-        try:
-            present.append(Rival(method, device, make(model, images, threads)))
-        except Absent as why:
-            absent[method] = str(why)
-    return present, absent
+# --- what the clock sees ----------------------------------------------------------------------------------------------
 
 
-# --- the clock --------------------------------------------------------------------------------------------------------
+def answer(rival: Rival, inputs: Tensor, copies: bool = False) -> Callable[[], Tensor]:
+    """The same two lines for every rival. `inputs` are in the host's memory.
 
-
-def work(rival: Rival, images: Tensor, copies: bool) -> Callable[[], Tensor]:
-    """What the clock sees, the same two lines for every rival. `images` are in the host's memory.
-
-    copies   whether bringing the images to the device and the logits back is part of it
+    copies   whether bringing the inputs to the device and the outputs back is part of it
     """
     if copies:
-        return lambda: rival.run(images.to(rival.device)).cpu()
-    there = images.to(rival.device)
+        return lambda: rival.run(inputs.to(rival.device)).cpu()
+    there = inputs.to(rival.device)
     return lambda: rival.run(there)
 
 
-@torch.inference_mode()
-def compare(rivals: Iterable[Rival], images: Tensor, reference: Rival | None = None) -> dict[Rival, float]:
-    """The largest difference of each rival's logits from the reference's (the first rival's, if none is given).
+def training_step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor,
+                  labels: Tensor) -> Callable[[], Tensor]:  # fmt: skip
+    """The same lines for every form: it gives the loss."""
 
-    UnlikeWork where one is larger than 1e-5 + 1e-4 * |logit|, or lies on another device, or has another type or shape.
-    Each sees two batches: one that remembers an answer, or keeps images on its device beforehand, fails.
+    def task() -> Tensor:
+        loss = F.cross_entropy(model(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return task
+
+
+# --- what must agree --------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def compare(rivals: Iterable[Rival], inputs: Tensor, reference: Rival | None = None) -> dict[Rival, float]:
+    """The largest difference of each rival's outputs from the reference's (the first rival's, if none is given).
+
+    UnlikeWork where one is larger than 1e-5 + 1e-4 * |output|, or lies on another device, or has another type or shape.
+    Each sees two batches: one that remembers an answer, or keeps inputs on its device beforehand, fails.
     """
     rivals, differences = list(rivals), {}
     reference = reference or rivals[0]
-    for batch in (images, images.flip(0) / 2):
-        expected = work(reference, batch, copies=True)()
+    for batch in (inputs, inputs.flip(0) / 2):
+        expected = answer(reference, batch, copies=True)()
         if len(expected) > 1 and expected.std(dim=0).max() < 100 * ATOL:
-            raise UnlikeWork("the logits hardly differ from image to image: they cannot show whether networks agree")
+            raise UnlikeWork("the outputs hardly differ from input to input: they cannot show whether networks agree")
         for rival in rivals:
             with exact_float32():
-                logits = work(rival, batch, copies=False)()
-            if logits.device.type != torch.device(rival.device).type:
-                raise UnlikeWork(f"{rival.method} leaves its logits on {logits.device}, not on {rival.device}")
-            logits = logits.cpu()
-            if logits.shape != expected.shape or logits.dtype != expected.dtype:
+                found = answer(rival, batch)()
+            if found.device.type != torch.device(rival.device).type:
+                raise UnlikeWork(f"{rival.method} leaves its outputs on {found.device}, not on {rival.device}")
+            found = found.cpu()
+            if found.shape != expected.shape or found.dtype != expected.dtype:
                 raise UnlikeWork(
-                    f"{rival.method} gives {logits.dtype} {list(logits.shape)}, "
+                    f"{rival.method} gives {found.dtype} {list(found.shape)}, "
                     f"{reference.method} {expected.dtype} {list(expected.shape)}"
                 )
-            difference = (logits - expected).abs()
+            difference = (found - expected).abs()
             if not (difference <= ATOL + RTOL * expected.abs()).all():
                 raise UnlikeWork(
-                    f"{rival.method} and {reference.method} do not compute the same network: their logits differ by "
+                    f"{rival.method} and {reference.method} do not compute the same network: their outputs differ by "
                     f"up to {difference.max():.2g}"
                 )
             differences[rival] = max(differences.get(rival, 0.0), difference.max().item())
     return differences
 
 
-@dataclass
-class Row:
-    """The readings of one rival, in milliseconds."""
+def compare_training(tasks: dict[str, Callable[[], Tensor]], steps: int = 3) -> dict[str, tuple[float, float]]:
+    """Take some steps with each: (largest relative difference from the losses of the first one, first call in ms).
 
-    method: str
-    device: str
-    copies: bool
-    largest_difference: float  # of its logits from the reference's, see `compare`
-    first_ms: float  # its very first call: with what is set up only once, unless an earlier rival did so
-    times_ms: list[float] = field(default_factory=list, repr=False)  # one call each, in the order they were made
+    UnlikeWork where a difference is more than 0.001. All but the first loss may differ where a method trains weights
+    that the others do not have.
+    """
+    losses, found = {}, {}
+    for method, task in tasks.items():
+        first, found[method] = first_call(task)
+        losses[method] = [first.item(), *(task().item() for _ in range(steps - 1))]
+    expected = next(iter(losses.values()))
+    if min(abs(a - b) for a, b in pairwise(expected)) < TOLERANCE * abs(expected[0]):
+        raise UnlikeWork("the loss hardly moves from step to step: it cannot show whether the forms train alike")
+    for method, mine in losses.items():
+        pairs = list(zip(mine, expected, strict=True))[: 1 if METHODS[method].trains_zeros else steps]
+        difference = max(abs(a - b) / abs(b) for a, b in pairs)
+        if not difference <= TOLERANCE:
+            raise UnlikeWork(f"{method} does not train the same network: its losses are {mine}, and not {expected}")
+        found[method] = difference, found[method]
+    return found
 
-    @property
-    def quartiles(self) -> tuple[float, float, float]:
-        """(q1, median, q3)."""
-        return tuple(np.percentile(self.times_ms, (25, 50, 75)).tolist())
 
-    @property
-    def median(self) -> float:
-        return self.quartiles[1]
+# --- the race ---------------------------------------------------------------------------------------------------------
 
 
 def race(
     rivals: Iterable[Rival],
-    images: Tensor,
+    inputs: Tensor,
     *,
     rounds: int = 20,
     threads: int = 1,
@@ -227,97 +193,154 @@ def race(
     """
     rivals, copies = list(rivals), list(copies)
     with torch.inference_mode():
-        first = {rival: _first_call(work(rival, images, copies=False)) for rival in rivals}
-    differences = compare(rivals, images, reference)
+        first = {rival: first_call(answer(rival, inputs))[1] for rival in rivals}
+    differences = compare(rivals, inputs, reference)
     rows, tasks = [], []
     for rival in rivals:
         for with_copies in copies:
             rows.append(Row(rival.method, rival.device, with_copies, differences[rival], first[rival]))
-            tasks.append(torch.inference_mode()(work(rival, images, with_copies)))
+            tasks.append(torch.inference_mode()(answer(rival, inputs, with_copies)))
     with exact_float32():
         for row, times in zip(rows, take_turns(tasks, rounds, threads), strict=True):
             row.times_ms += times
     return rows
 
 
-def take_turns(tasks: Iterable[Callable], rounds: int, threads: int) -> list[list[float]]:
-    """Milliseconds of so many calls of each task, each behind two unread ones, round by round."""
-    timers = [Timer("task()", globals={"task": task}, num_threads=threads) for task in tasks]
-    times: list[list[float]] = [[] for _ in timers]
+def race_training(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    device: str = "cpu",
+    rounds: int = 20,
+    threads: int = 1,
+    methods: Iterable[str] | None = None,
+) -> tuple[list[Row], dict[str, str]]:
+    """The same for training steps of the masked `model`, by the methods that train; and those that are absent.
+
+    UnlikeWork if losses differ: see `compare_training`.
+    """
+    training = [name for name, method in METHODS.items() if method.trains]
+    found, absent = rivals(model, inputs, device=device, threads=threads, methods=methods or training)
+    inputs, labels = inputs.to(device), labels.to(device)
+    tasks = {}
+    for rival in found:
+        network = rival.run.train()
+        tasks[rival.method] = training_step(
+            network, METHODS[rival.method].optimizer(network.parameters()), inputs, labels
+        )
+    with exact_float32():
+        differences = compare_training(tasks)
+        times = take_turns(list(tasks.values()), rounds, threads)
+    return [Row(name, device, False, *differences[name], ms) for name, ms in zip(tasks, times, strict=True)], absent
+
+
+def race_epochs(recipe: str, data: Dataset, *, sparsity: float = 0.95, rounds: int = 3) -> list[Row]:
+    """The same for whole epochs of training in `fit`, data and topology updates included; nothing is compared."""
+    rows = [Row(method, "cpu", False, math.nan, math.nan) for method in ("Dense+Mask", "dense", "truly sparse")]
     for _ in range(rounds):
-        for timer, mine in zip(timers, times, strict=True):
-            mine += [1e3 * seconds for seconds in timer.timeit(1).raw_times]
-    return times
+        for row in rows:
+            chosen = find_recipe("dense-cosine" if row.method == "dense" else recipe)
+            backend = "sparse" if row.method == "truly sparse" else "masked"
+            model = build(chosen, SlideCNN, sparsity, 42, backend)
+            optimizer = METHODS[row.method].optimizer(model.parameters())
+            topology = engine(chosen, model, optimizer, sparsity, 42)
+            history = fit(model, data, optimizer, epochs=1, topology=topology, progress=False)
+            row.times_ms.append(1e3 * history.epochs[0].seconds)
+    return rows
 
 
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """No TF32 on a GPU: with its 10 bits the work is not the same."""
-    settings = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [setting.allow_tf32 for setting in settings]
-    try:
-        for setting in settings:
-            setting.allow_tf32 = False
-        yield
-    finally:
-        for setting, allowed in zip(settings, before, strict=True):
-            setting.allow_tf32 = allowed
+# --- the benchmark ----------------------------------------------------------------------------------------------------
 
 
-def rows_of(result: dict) -> list[Row]:
-    """The rows of a (recorded) benchmark."""
-    return [Row(**row) for row in result["rows"]]
+def tasks(cases: Iterable[str] = (), works: Iterable[str] = (), batches: Iterable[int] = (),
+          threads: Iterable[int] = ()) -> Iterator[dict]:  # fmt: skip
+    """What to `bench`, one after the other: of all that is not named, what belongs to the tutorial.
 
-
-def row_of(rows: Iterable[Row], method: str, device: str = "cpu", *, copies: bool = False) -> Row | None:
-    """The one row of that kind, or None."""
-    return next((row for row in rows if (row.method, row.device, row.copies) == (method, device, copies)), None)
-
-
-def _first_call(task: Callable) -> float:
-    started = time.perf_counter()
-    task()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - started)
+    That is the slides' network, every work, the case's own batches, one thread and as many as torch takes. "all" are
+    all cases. ValueError for what there is not.
+    """
+    names = CASES if "all" in (cases or ()) else cases or ["slides"]
+    for name, work in itertools.product(names, works or WORKS):
+        case = choose(name, CASES, "case")
+        choose(work, dict.fromkeys(WORKS), "work")
+        if work == "epoch" and not case.recipe and not works:
+            continue
+        of = (64,) if work == "epoch" else batches or case.batches
+        for batch, n in itertools.product(of, threads or dict.fromkeys((1, torch.get_num_threads()))):
+            yield {"case": name, "work": work, "batch": batch, "threads": n}
 
 
 def bench(
-    model: nn.Module,
-    images: Tensor,
+    case: str | Case = "slides",
+    work: str = "inference",
+    batch: int = 100,
     *,
+    sparsity: float | None = None,
     rounds: int = 20,
     threads: int | None = None,
     devices: Iterable[str] | None = None,
-    methods: Iterable[str] = METHODS,
+    methods: Iterable[str] | None = None,
 ) -> dict:
-    """The benchmark of a masked `model` on `images`: inference of the whole network. Plain values, ready for JSON.
+    """One of `CASES` at one of `WORKS`. Plain values, ready for JSON.
 
     threads   of torch and of ONNX Runtime; as many as torch takes now if not given
-    devices   "cpu" and, where there is a GPU, "cuda", unless given. On a GPU there are two rows a method: one with
-              images and logits in its own memory, one with the copies from and to the host's.
+    devices   "cpu" and, where there is a GPU, "cuda", unless given. On a GPU inference has two rows a method: one with
+              inputs and outputs in its own memory, one with the copies from and to the host's.
+    methods   of `METHODS`; all that can do this work, unless given
+
+    ValueError for what there is not.
     """
+    name = case if isinstance(case, str) else case.about
+    case = choose(case, CASES, "case") if isinstance(case, str) else case
+    choose(work, dict.fromkeys(WORKS), "work")
+    if work == "epoch" and not case.recipe:
+        raise ValueError(f"{name} has no recipe whose epochs could be timed: choose another work")
+    if batch < 1:
+        raise ValueError(f"a batch has at least one sample, got {batch}")
     threads = threads or torch.get_num_threads()
     here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     devices = list(devices or here)
     if not set(devices) <= set(here):
         raise ValueError(f"the devices here are {', '.join(here)}, got {', '.join(devices)}")
-    methods, rows, absent = list(methods), [], {}
-    reference = rivals(model, images, methods=["Dense+Mask"])[0][0]  # on the CPU, for every device
-    for device in devices:
-        present, missing = rivals(model, images, device=device, threads=threads, methods=methods)
-        copies = (False,) if device == "cpu" else (False, True)
-        rows += race(present, images, rounds=rounds, threads=threads, copies=copies, reference=reference)
-        absent |= missing
+    model, rows, absent = case.masked(sparsity), [], {}
+    with on_threads(threads):
+        inputs = case.inputs(batch)
+        if work == "epoch":
+            rows = race_epochs(case.recipe, load_mnist(), sparsity=sparsity or case.sparsity, rounds=min(rounds, 3))
+        for device in devices if work != "epoch" else ():
+            if work == "inference":
+                found, missing = _inference(model, inputs, device, rounds, threads, methods)
+            else:
+                labels = torch.randint(10, (batch,), generator=torch.Generator().manual_seed(0))
+                found, missing = race_training(
+                    model, inputs, labels, device=device, rounds=rounds, threads=threads, methods=methods
+                )
+            rows += found
+            absent |= missing
+        stamp = provenance()
     active, total = count_weights(model)
     return {
-        "network": type(model).__name__,
+        "case": name,
+        "work": work,
+        "batch": batch,
+        "threads": threads,
+        "sparsity": case.sparsity if sparsity is None else sparsity,
+        "allocation": case.allocation,
         "active_weights": active,
         "total_weights": total,
-        "batch": len(images),
+        "macs": sum(macs(model, inputs[0]).values()),
+        "dense_macs": sum(macs(to_dense(model), inputs[0]).values()),
         "rounds": rounds,
-        "threads": threads,
         "rows": [asdict(row) for row in rows],
         "absent": absent,
-        "provenance": provenance() | {"threads": threads},
+        "provenance": stamp,
     }
+
+
+def _inference(model: nn.Module, inputs: Tensor, device: str, rounds: int, threads: int,
+               methods: Iterable[str] | None) -> tuple[list[Row], dict[str, str]]:  # fmt: skip
+    (reference,), _ = rivals(model, inputs, methods=["Dense+Mask"])  # on the CPU, for every device
+    present, absent = rivals(model, inputs, device=device, threads=threads, methods=methods)
+    copies = (False,) if device == "cpu" else (False, True)
+    return race(present, inputs, rounds=rounds, threads=threads, copies=copies, reference=reference), absent

@@ -7,7 +7,6 @@ config, summary, all epochs and the run's provenance. `runner.py` does the runs.
 import hashlib
 import json
 import math
-import os
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -191,76 +190,6 @@ def _existing(folder: Path | None, file: str, experiment: str) -> Path:
     return path
 
 
-BENCHMARK, SPEED, SCALING = "benchmark.json", "speed.json", "scaling.json"
-
-
-def record_benchmark(result: dict, folder: Path | None = None) -> Path:
-    """Add a `benchmark.bench` to the recorded ones, in the place of one of the same work on the same machine."""
-    return _record(result, BENCHMARK, ("network", "active_weights", "batch"), folder)
-
-
-def record_speed(result: dict, folder: Path | None = None) -> Path:
-    """The same for a `speed.measure`."""
-    return _record(result, SPEED, ("case",), folder)
-
-
-def record_scaling(result: dict, folder: Path | None = None) -> Path:
-    """The same for a `speed.scaling`."""
-    return _record(result, SCALING, ("density", "batch"), folder)
-
-
-def load_benchmarks(folder: Path | None = None) -> list[dict]:
-    """The recorded benchmarks, each as `benchmark.bench` returned it. FileNotFoundError says how to make them."""
-    return _recorded(folder, BENCHMARK, "bench --record")
-
-
-def load_speeds(folder: Path | None = None) -> list[dict]:
-    """The same for `speed.measure`."""
-    return _recorded(folder, SPEED, "speed --record")
-
-
-def load_scaling(folder: Path | None = None) -> list[dict]:
-    """The same for `speed.scaling`."""
-    return _recorded(folder, SCALING, "scaling --record")
-
-
-def _record(result: dict, name: str, work: tuple[str, ...], folder: Path | None) -> Path:
-    path = (folder or results_folder()) / name
-
-    def same(run: dict) -> tuple:
-        return run["provenance"]["cpu"], run["provenance"]["gpu"], run["threads"], *(run[key] for key in work)
-
-    kept = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    runs = [run for run in kept if same(run) != same(result)] + [result]
-    write(path, json.dumps({"runs": sorted(runs, key=lambda run: repr(same(run)))}, indent=1).encode())
-    return path
-
-
-def _recorded(folder: Path | None, name: str, how: str) -> list[dict]:
-    path = (folder or results_folder()) / name
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial {how}`")
-    return json.loads(path.read_text(encoding="utf-8"))["runs"]
-
-
-def slides_benchmarks(batch: int = slides.SAMPLES, folder: Path | None = None) -> list[dict]:
-    """The recorded benchmarks of the slides' network at the slides' sparsity, by number of threads.
-
-    ValueError if they come from several machines, whose times do not belong in one table.
-    """
-    runs = [
-        run
-        for run in load_benchmarks(folder)
-        if (run["network"], run.get("sparsity"), run["batch"]) == ("SlideCNN", slides.SPARSITY, batch)
-    ]
-    machines = {(run["provenance"]["cpu"], run["provenance"]["gpu"]) for run in runs}
-    if len(machines) > 1:
-        raise ValueError(f"{BENCHMARK} holds times of several machines ({machines}): keep those of one")
-    if not runs:
-        raise ValueError(f"{BENCHMARK} has no times for a batch of {batch}: `python -m dst_tutorial bench --record`")
-    return sorted(runs, key=lambda run: run["threads"])
-
-
 def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:
     """The runs of a result file: (recipe, sparsity) -> a run a seed, in the order of the recipes."""
     groups: dict[tuple[str, float], list[dict]] = {}
@@ -323,11 +252,3 @@ def load_masks(name: str, folder: Path | None = None) -> History:
 def key_of(config: dict) -> str:
     """The same for the same config."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def write(file: Path, content: bytes) -> None:
-    """All of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, file)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from . import plots, slides
 from .ablation import BASE, MODERN, PATH, effects
-from .benchmark import rows_of
+from .breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, medians_by_sparsity, pays_from
+from .clock import rows_of
 from .experiments import (
     EXPERIMENTS,
     at_sparsity,
@@ -23,9 +24,6 @@ from .experiments import (
     final_accuracies,
     load_masks,
     load_results,
-    load_scaling,
-    load_speeds,
-    slides_benchmarks,
     typical_seconds,
 )
 from .ledger import csr_bytes, dense_bytes, format_bytes, macs, masked_bytes
@@ -33,13 +31,14 @@ from .measures import Mask
 from .models import SlideCNN, mlp
 from .paths import results_folder
 from .randomness import stream
+from .recorded import latest_first, machine, recorded, slide8
 from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
 from .tables import (
     RIVALS,
     ablation_rows,
     algorithms_table,
-    benchmark_table,
+    break_even_table,
     forms_table,
     frontier_table,
     latex,
@@ -48,7 +47,8 @@ from .tables import (
     results_table,
     rivals_table,
     selection_table,
-    speed_table,
+    slide8_table,
+    timing_table,
 )
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
@@ -163,26 +163,51 @@ def ten_calls() -> Figure:
 
 def benchmark(threads: int = 1) -> Figure:
     """Slide 8: the recorded benchmark, the whole network on both sides."""
-    run = next(run for run in slides_benchmarks() if run["threads"] == threads)
+    return timings_of(slide8(threads)[0])
+
+
+def timings_of(run: dict) -> Figure:
+    """A benchmark: a bar a method."""
     rows = {
-        f"{row.method} ({row.device.replace('cuda', 'gpu').upper()})": row.quartiles
+        f"{row.method}{' (GPU)' if row.device != 'cpu' else ''}": row.quartiles
         for row in rows_of(run)
         if not row.copies
     }
-    return plots.timings(rows, title=f"{slides.SAMPLES} images, whole network, {threads} thread of the CPU")
+    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    told = f"{run['case']}, {100 * run['sparsity']:g}%: {run['work']}, batch {run['batch']}"
+    return plots.timings(rows, title=f"{told}; {threads} of {machine(run)}")
 
 
 def training_step(case: str = "slides", threads: int = 1) -> Figure:
     """The recorded times of a training step of the slides' network, in every form."""
-    run = next(run for run in load_speeds() if (run["case"], run["threads"]) == (case, threads))
-    rows = {row.method: row.quartiles for row in rows_of({"rows": run["training"]})}
-    title = f"A training step of SlideCNN at 95%, {run['batch']} images, {threads} thread of {run['provenance']['cpu']}"
-    return plots.timings(rows, title=title)
+    wanted = {"case": case, "work": "training step", "batch": 64, "threads": threads}
+    return timings_of(latest_first(recorded("benchmark", **wanted))[0])
+
+
+def break_even(threads: int = 1) -> Figure:
+    """One layer: from which sparsity on what pays, in time by width and batch, and in bytes."""
+    run = latest_first(recorded("breakeven", device="cpu", threads=threads))[0]
+    pairs = [("truly sparse", against) for against in DENSE] + [(method, "dense") for method in SPARSE[:2]]
+    maps = {f"{method} against {against}": pays_from(run["points"], method, against) for method, against in pairs}
+    keys = next(iter(maps.values()))
+    maps["CSR against dense, in bytes"] = {(width, batch): fewer_bytes_from(width) for width, batch in keys}
+    return plots.break_even_maps(maps, min(p["sparsity"] for p in run["points"] if p["sparsity"] is not None))
+
+
+def roofline(width: int = 2048, batch: int = 64, threads: int = 1) -> Figure:
+    """One layer by its sparsity, in every form, and the least that the machine would allow."""
+    run = latest_first(recorded("breakeven", device="cpu", threads=threads))[0]
+    roof = Roofline(**run["roofline"])
+    points = [point for point in run["points"] if (point["width"], point["batch"]) == (width, batch)]
+    sparsities = sorted({point["sparsity"] for point in points} - {None})
+    least = {method: {s: roof.layer(method, width, batch, s) for s in sparsities} for method in ("dense", SPARSE[-1])}
+    told = f"{width:,} x {width:,}, batch {batch}, {threads} thread of {machine(run)}"
+    return plots.times_by_sparsity(medians_by_sparsity(points), least, told)
 
 
 def linear_cost() -> Figure:
     """The recorded times of truly sparse layers, over four decades of connections."""
-    run = min(load_scaling(), key=lambda run: run["threads"])
+    run = latest_first(recorded("scaling"))[0]
     times = {int(count): ms for count, ms in run["times_ms"].items()}
     told = f"{run['batch']} samples, {run['threads']} thread of {run['provenance']['cpu']}"
     return plots.cost_by_connections(times, f"A training step of one layer, {100 * run['density']:g}% dense: {told}")
@@ -263,7 +288,7 @@ class Picture:
 
 
 _RUNS, _MASKS, _TIMES = "results/slides.json", "results/slides_masks.npz", "results/benchmark.json"
-_FORMS, _SPEED, _SCALING = "results/forms.json", "results/speed.json", "results/scaling.json"
+_FORMS, _SCALING, _BREAK_EVEN = "results/forms.json", "results/scaling.json", "results/breakeven.json"
 _ALGORITHMS, _MNIST1D = "results/algorithms.json", "results/mnist1d.json"
 _FRONTIER, _ABLATION = "results/frontier.json", "results/ablation.json, results/frontier.json"
 _SHAPES = "arithmetic on shapes"
@@ -284,22 +309,26 @@ FIGURES: dict[str, Picture] = {
     "slide8_benchmark": Picture(8, _TIMES, benchmark),
     "algorithms": Picture(None, _ALGORITHMS, algorithms),
     "mnist1d": Picture(None, _MNIST1D, mnist1d),
-    "training_step": Picture(None, _SPEED, training_step),
+    "training_step": Picture(None, _TIMES, training_step),
     "linear_cost": Picture(None, _SCALING, linear_cost),
     "waterfall": Picture(None, _ABLATION, waterfall),
     "ablation": Picture(None, _ABLATION, ablation),
     "frontier": Picture(None, _FRONTIER, frontier),
     "rivals": Picture(None, _FRONTIER, rivals),
+    "break_even": Picture(None, _BREAK_EVEN, break_even),
+    "roofline": Picture(None, _BREAK_EVEN, roofline),
 }
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "slide6_results.md": (_RUNS, lambda: results_table(markdown, "\n{}\n")),
     "slide6_results.tex": (_RUNS, lambda: results_table(latex, "% {}\n")),
-    "slide8_benchmark.md": (_TIMES, lambda: benchmark_table(markdown, "\n{}\n")),
-    "slide8_benchmark.tex": (_TIMES, lambda: benchmark_table(latex, "% {}\n")),
+    "slide8_benchmark.md": (_TIMES, lambda: slide8_table(markdown, "\n{}\n")),
+    "slide8_benchmark.tex": (_TIMES, lambda: slide8_table(latex, "% {}\n")),
     "forms.md": (_FORMS, lambda: forms_table(markdown, "\n{}\n")),
     "forms.tex": (_FORMS, lambda: forms_table(latex, "% {}\n")),
-    "speed.md": (_SPEED, lambda: speed_table(markdown, "\n{}\n")),
-    "speed.tex": (_SPEED, lambda: speed_table(latex, "% {}\n")),
+    "timings.md": (_TIMES, lambda: timing_table(markdown, "\n{}\n")),
+    "timings.tex": (_TIMES, lambda: timing_table(latex, "% {}\n")),
+    "break_even.md": (_BREAK_EVEN, lambda: break_even_table(markdown, "\n{}\n")),
+    "break_even.tex": (_BREAK_EVEN, lambda: break_even_table(latex, "% {}\n")),
     **{
         f"{name}.{ending}": (source, partial(make, form, comment))
         for name, source, make in (

@@ -24,3 +24,11 @@ def results_folder() -> Path:
     """The recorded results: `figures/results/` of the checkout, or the copy that the installed package carries."""
     carried = _PACKAGE / "results"
     return carried if carried.exists() else figures_folder() / "results"
+
+
+def write(file: Path, content: bytes) -> None:
+    """All of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, file)

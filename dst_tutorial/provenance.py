@@ -25,6 +25,7 @@ def provenance() -> dict:
         "numba": _version("numba"),
         "onnxruntime": _version("onnxruntime"),
         "sparseprop": _version("sparseprop"),
+        "sparselab": _version("sparselab"),
         "mnist1d": _version("mnist1d"),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",

@@ -19,11 +19,11 @@ from tqdm.auto import tqdm
 
 from .choices import choose
 from .data import DATASETS, Dataset
-from .experiments import Experiment, key_of, load_results, options_of, write
+from .experiments import Experiment, key_of, load_results, options_of
 from .ledger import peak_memory, state_bytes
 from .measures import exploration_rate
 from .models import NETWORKS
-from .paths import data_folder, results_folder
+from .paths import data_folder, results_folder, write
 from .provenance import provenance
 from .recipes import Recipe, rehearse, train
 from .training import Snapshot

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 
 from . import plots, slides
 from .ablation import effects
-from .benchmark import METHODS, ON_GPU, Row, row_of, rows_of
+from .breakeven import DENSE, SPARSE, fewer_bytes_from, pays_from
+from .clock import Row, row_of, rows_of
 from .experiments import (
     by_recipe_and_sparsity,
     differences,
     load_results,
-    load_speeds,
-    slides_benchmarks,
     typical_seconds,
 )
+from .recorded import latest_first, machine, recorded, slide8
+from .rivals import METHODS
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
 
 
@@ -171,78 +172,98 @@ def _form(run: dict) -> str:
     return f"{name.partition(',')[0]}, {allocation.replace('erk', 'ERK')}, truly sparse"
 
 
-def benchmark_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """Slide 8 as it should have been: every method on every device, two columns for each number of threads."""
+def slide8_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Slide 8 as it should have been: every method on every device, two columns for each machine and thread count."""
+    machines = {machine(run) for run in runs}
+    measured = {(row.method, row.device): None for run in runs for row in rows_of(run)}
+    methods = [key for device in ("cpu", "cuda") for name in METHODS if (key := (name, device)) in measured]
     table = []
-    for device, methods in (("cpu", METHODS), ("cuda", ON_GPU)):
-        for method in methods:
-            claimed = slides.MILLISECONDS.get((method, device))
-            spread = slides.DEVIATIONS.get((method, device))
-            row = {
-                "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
-                "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
-            }
-            for run in runs:
-                mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
-                threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
-                row[f"{threads}: ms [quartiles]"] = _milliseconds(mine)
-                row[f"{threads}: speed (dense = 1)"] = f"{dense.median / mine.median:.2f}" if mine and dense else "–"
-            table.append(row)
+    for method, device in dict.fromkeys([*methods, *slides.MILLISECONDS]):
+        claimed = slides.MILLISECONDS.get((method, device))
+        spread = slides.DEVIATIONS.get((method, device))
+        line = {
+            "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
+            "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
+        }
+        for run in runs:
+            mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
+            where = f"{machine(run)}, " if len(machines) > 1 else ""
+            where += f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+            line[f"{where}: ms [quartiles]"] = _milliseconds(mine)
+            line[f"{where}: speed (dense = 1)"] = f"{dense.median / mine.median:.2f}" if mine and dense else "–"
+        table.append(line)
     return table
 
 
-def speed_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """Training and inference in every form, a row each: two columns a machine, the second in times of truly sparse."""
-    machines = sorted({_machine(run) for run in runs})
+def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Benchmarks, a row a method: two columns a machine, the second in times of truly sparse on the same device."""
+    machines = sorted({machine(run) for run in runs})
     table: dict[tuple, dict[str, str]] = {}
-    for run in sorted(runs, key=lambda run: (run["case"], run["threads"])):
-        kinds = {f"training step, batch {run['batch']}": run["training"]}
-        kinds |= {f"inference, batch {batch}": rows for batch, rows in run["inference"].items()}
-        kinds |= {"epoch of MNIST in `fit`": run["epochs"]} if run["epochs"] else {}
-        for kind, rows in kinds.items():
-            rows = rows_of({"rows": rows})
-            ours = row_of(rows, "truly sparse")
-            for row in rows:
-                told = {"network": run["case"], "threads": str(run["threads"]), "work": kind, "form": row.method}
-                empty = {f"{machine}: {of}": "" for machine in machines for of in ("ms [quartiles]", "times ours")}
-                line = table.setdefault(tuple(told.values()), told | empty)
-                line[f"{_machine(run)}: ms [quartiles]"] = _milliseconds(row)
-                line[f"{_machine(run)}: times ours"] = f"{row.median / ours.median:.1f}"
+    for run in runs:
+        rows = rows_of(run)
+        for row in rows:
+            told = {"network": run["case"], "work": _work(run), "threads": str(run["threads"]), "form": _where(row)}
+            empty = {f"{name}: {of}": "" for name in machines for of in ("ms [quartiles]", "times ours")}
+            line = table.setdefault(tuple(told.values()), told | empty)
+            ours = row_of(rows, "truly sparse", row.device, copies=row.copies)
+            line[f"{machine(run)}: ms [quartiles]"] = _milliseconds(row)
+            line[f"{machine(run)}: times ours"] = f"{row.median / ours.median:.1f}" if ours else "–"
     return list(table.values())
 
 
-def _machine(run: dict) -> str:
-    return run["provenance"]["cpu"].replace("(R)", "").partition(" Processor")[0]
+def _work(run: dict) -> str:
+    return "epoch of MNIST in `fit`" if run["work"] == "epoch" else f"{run['work']}, batch {run['batch']}"
+
+
+def _where(row: Row) -> str:
+    place = "" if row.device == "cpu" else ", GPU"
+    return f"{row.method}{place}{', with copies' if row.copies else ''}"
 
 
 def _milliseconds(row: Row | None) -> str:
     return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
 
 
-def benchmark_line(runs: list[dict]) -> str:
-    """Where the numbers of recorded benchmarks come from. ValueError if they are of several batch sizes."""
-    if len({run["batch"] for run in runs}) > 1:
-        raise ValueError("these benchmarks are of several batch sizes: a table is of one (see slides_benchmarks)")
-    where = "{cpu}, torch {torch}".format(**runs[0]["provenance"])
+def timing_line(runs: list[dict]) -> str:
+    """Where the numbers of recorded benchmarks come from."""
+    machines = sorted({"{cpu}, torch {torch}, numba {numba}".format(**run["provenance"]) for run in runs})
+    gpus = sorted({gpu for run in runs if (gpu := run["provenance"]["gpu"])})
     dates = sorted({run["provenance"]["date"] for run in runs})
-    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    gpu = runs[0]["provenance"]["gpu"]
+    rounds = sorted({run["rounds"] for run in runs})
+    absent = {method: why for run in runs for method, why in run["absent"].items()}
     return (
-        f"The whole network, {runs[0]['network']} at {100 * runs[0]['sparsity']:g}% uniform sparsity, on "
-        f"{runs[0]['batch']} real test images at a time; outputs compared first; median [quartiles] of "
-        f"{runs[0]['rounds']} calls, in turns, after a warm-up. {where}, {when}. "
-        f"{f'GPU: {gpu}.' if gpu else 'No GPU was at hand.'} scipy uses one thread, always."
+        f"Outputs and losses compared first; median [quartiles] of {' or '.join(map(str, rounds))} calls, in turns, "
+        "each behind two unread ones; an epoch has its data and topology updates. All but ours train with fused Adam. "
+        f"scipy uses one thread, always. {'; '.join(machines)}; GPU: {', '.join(gpus) or 'none at hand'}; "
+        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}. Absent: {', '.join(absent) or 'none'}."
     )
 
 
-def speed_line(runs: list[dict]) -> str:
-    """Where the numbers of recorded speeds come from."""
-    machines = sorted({"{cpu}, torch {torch}, numba {numba}".format(**run["provenance"]) for run in runs})
-    dates = sorted({run["provenance"]["date"] for run in runs})
+def pays_rows(run: dict, method: str, against: str) -> list[dict[str, str]]:
+    """From which sparsity on a method takes no longer than `against`, and fewer bytes: a row a width."""
+    found = pays_from(run["points"], method, against)
+    lowest = min(point["sparsity"] for point in run["points"] if point["sparsity"] is not None)
+    widths, batches = (dict.fromkeys(key[i] for key in found) for i in (0, 1))
+
+    return [
+        {"width": f"{w:,}"}
+        | {f"batch {b:,}": plots.from_sparsity(found[w, b], lowest) for b in batches}
+        | {"bytes": f"{100 * fewer_bytes_from(w, against):.1f}%"}
+        for w in widths
+    ]
+
+
+def break_even_line(run: dict) -> str:
+    """Where these numbers come from."""
+    roof = "{gflops:.0f} GFLOP/s of float32, {gigabytes_per_second:.0f} GB/s from and to memory".format(
+        **run["roofline"]
+    )
     return (
-        "Losses and outputs compared first; median [quartiles], in turns, after a warm-up; Dense+Mask and dense with "
-        f"fused Adam; data and topology updates are part of an epoch. {'; '.join(machines)}, "
-        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
+        "From which sparsity on the method takes no longer, and CSR fewer bytes: inference of one square layer, "
+        f"medians of {run['rounds']} calls in turns, read off between the measured sparsities; "
+        f"{run['threads']} thread(s) of {machine(run)} ({roof}, measured on the spot), "
+        f"torch {run['provenance']['torch']}, "
+        f"{run['provenance']['date']}."
     )
 
 
@@ -299,10 +320,9 @@ def algorithms_table(name: str, form: Callable[[list], str], comment: str) -> st
     return form(algorithm_rows(results)) + comment.format(provenance_line(results))
 
 
-def benchmark_table(form: Callable[[list], str], comment: str) -> str:
+def slide8_table(form: Callable[[list], str], comment: str) -> str:
     """Slide 8, likewise."""
-    runs = slides_benchmarks()
-    return form(benchmark_rows(runs)) + comment.format(benchmark_line(runs))
+    return form(slide8_rows(slide8())) + comment.format(timing_line(slide8()))
 
 
 def frontier_table(form: Callable[[list], str], comment: str) -> str:
@@ -329,7 +349,19 @@ def forms_table(form: Callable[[list], str], comment: str) -> str:
     return form(form_rows(results)) + comment.format(provenance_line(results))
 
 
-def speed_table(form: Callable[[list], str], comment: str) -> str:
-    """Training steps, inference and epochs in every form, likewise."""
-    runs = load_speeds()
-    return form(speed_rows(runs)) + comment.format(speed_line(runs))
+def break_even_table(form: Callable[[list], str], comment: str) -> str:
+    """From which sparsity on what pays, likewise: one layer, on the CPU, one thread."""
+    run = latest_first(recorded("breakeven", device="cpu", threads=1))[0]
+    rows = [
+        {"": method, "against": against} | row
+        for method in SPARSE
+        for against in DENSE
+        for row in pays_rows(run, method, against)
+    ]
+    return form(rows) + comment.format(break_even_line(run))
+
+
+def timing_table(form: Callable[[list], str], comment: str) -> str:
+    """Inference, training steps and epochs in every form, likewise."""
+    runs = latest_first(recorded("benchmark"))
+    return form(timing_rows(runs)) + comment.format(timing_line(runs))

@@ -16,7 +16,7 @@ from torch import nn
 
 from . import plots
 from .algorithms import RigL, Static
-from .benchmark import race, rivals
+from .breakeven import DENSE, layer_times, medians_by_sparsity, pays_from
 from .data import Dataset, load_mnist
 from .experiments import EXPERIMENTS, load_masks
 from .figures import LAYERS, bytes_by_sparsity
@@ -199,27 +199,24 @@ def mask_explorer() -> ipw.VBox:
     )
 
 
-# --- notebook 05: timing ----------------------------------------------------------------------------------------------
+# --- notebook 05: break-even ------------------------------------------------------------------------------------------
 
-BATCHES = (1, 10, 100, 1000)
-
-
-def draw_layer_times(sparsity: float, batch: int, width: int = 1000) -> Figure:
-    """One width x width layer, timed now: inference of `batch` random inputs in every form, on torch's threads."""
-    inputs = torch.randn(batch, width, generator=torch.Generator().manual_seed(0))
-    layer = sparsify(nn.Sequential(nn.Linear(width, width)), sparsity, allocation="uniform", init="fan_in")
-    methods = ("Dense+Mask", "dense", "scipy CSR", "torch CSR")
-    threads = torch.get_num_threads()
-    rows = race(rivals(layer, inputs, threads=threads, methods=methods)[0], inputs, rounds=9, threads=threads)
-    title = f"one layer of {width:,} x {width:,}, {100 * sparsity:g}% sparse, batch {batch:,}"
-    return plots.timings({row.method: row.quartiles for row in rows}, title=title)
+WIDTHS = (256, 512, 1024, 2048)
+BATCHES = (1, 4, 16, 64, 256)
 
 
-def timing_explorer() -> ipw.VBox:
-    """Move the sparsity and the batch; one layer is timed anew at each move."""
-    return explorer(
-        draw_layer_times, sparsity=_slider(SPARSITIES, 0.95, "sparsity"), batch=_slider(BATCHES, 100, "batch")
-    )
+def draw_break_even(width: int, batch: int, rounds: int = 7) -> Figure:
+    """One width x width layer, timed now on one thread: inference of `batch` random inputs, by method and sparsity."""
+    points = layer_times(width, batch, SPARSITIES, rounds=rounds, threads=1)
+    pays = {method: pays_from(points, "truly sparse", method)[width, batch] for method in DENSE}
+    told = "; ".join(f"{method} {plots.from_sparsity(pays[method], SPARSITIES[0])}" for method in DENSE)
+    title = f"{width:,} x {width:,}, batch {batch}, 1 thread. Truly sparse pays against:\n{told}"
+    return plots.times_by_sparsity(medians_by_sparsity(points), {}, title)
+
+
+def break_even_explorer() -> ipw.VBox:
+    """Move the width and the batch; the layer is timed anew, at every sparsity and in every form, in seconds."""
+    return explorer(draw_break_even, width=_slider(WIDTHS, 1024, "width"), batch=_slider(BATCHES, 64, "batch"))
 
 
 # --- notebook 06: memory ----------------------------------------------------------------------------------------------

@@ -6,13 +6,31 @@ import sys
 
 import pytest
 import torch
+from conftest import make_dataset
 from torch import nn
 
 from dst_tutorial import SlideCNN, benchmark, mlp, sparsify
-from dst_tutorial.benchmark import METHODS, Rival, Row, UnlikeWork, bench, compare, race, rivals, rows_of, work
-from dst_tutorial.experiments import load_benchmarks, record_benchmark
+from dst_tutorial.benchmark import (
+    CASES,
+    Case,
+    UnlikeWork,
+    answer,
+    bench,
+    compare,
+    compare_training,
+    race,
+    race_training,
+    tasks,
+    training_step,
+)
+from dst_tutorial.clock import Row, row_of, rows_of
+from dst_tutorial.rivals import METHODS, Rival, fused_adam, rivals
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+# what every test machine has: neither a compiler, nor a library that is not installed with the project
+ELSEWHERE = ("compiled", "CUDA graph", "SparseProp", "SparseLab")
+HERE = [name for name in METHODS if not any(word in name for word in ELSEWHERE)]
+TRAIN_HERE = [name for name in HERE if METHODS[name].trains]
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +40,19 @@ def images():
 
 @pytest.fixture(scope="module")
 def network():
-    return benchmark.slides_network()
+    return CASES["slides"].masked()
 
 
 @pytest.fixture(scope="module")
 def present(network, images):
-    found, absent = rivals(network, images)
+    found, absent = rivals(network, images, methods=HERE)
     assert not absent
     return found
 
 
 @torch.inference_mode()
 def test_all_rivals_compute_the_same_network(present, images):
-    assert [rival.method for rival in present] == list(METHODS)
+    assert [rival.method for rival in present] == HERE
     differences = compare(present, images)
     assert max(differences.values()) < 1e-5
     logits = {rival.method: rival.run(images) for rival in present}
@@ -49,11 +67,11 @@ def test_all_rivals_compute_the_same_network(present, images):
 )  # fmt: skip
 def test_they_do_for_other_networks_too(network, shape):
     torch.manual_seed(0)
-    compare(rivals(sparsify(network(), 0.5, init="fan_in"), torch.randn(shape))[0], torch.randn(shape))
+    compare(rivals(sparsify(network(), 0.5), torch.randn(shape), methods=HERE)[0], torch.randn(shape))
 
 
 @pytest.mark.parametrize("removed", ["relu1", "relu2", "relu3", "relu4", "relu5", "fc3", "conv1", "a bias"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", HERE)
 def test_a_layer_missing_on_one_side_is_found(network, present, images, method, removed):
     less = copy.deepcopy(network)
     if removed == "a bias":
@@ -62,7 +80,7 @@ def test_a_layer_missing_on_one_side_is_found(network, present, images, method, 
         less.conv1.weight.data.zero_()
     else:
         setattr(less, removed, nn.Identity())
-    cheat = Rival(method, "cpu", METHODS[method](less, images, 1))
+    cheat = Rival(method, "cpu", METHODS[method].make(less, images, 1))
     with pytest.raises(UnlikeWork, match="do not compute the same network"):
         compare([*(r for r in present if r.method != method), cheat], images)
 
@@ -78,14 +96,14 @@ def test_other_shapes_types_and_devices_are_found(present, images):
     for run, says in (
         (lambda x: honest.run(x)[:, :9], r"\[8, 9\]"),
         (lambda x: honest.run(x).double(), "float64"),
-        (lambda x: honest.run(x).to("meta"), "leaves its logits on meta"),
+        (lambda x: honest.run(x).to("meta"), "leaves its outputs on meta"),
     ):
         with pytest.raises(UnlikeWork, match=says):
             compare([honest, Rival("odd", "cpu", run)], images)
 
 
 def test_logits_that_cannot_tell_are_refused(images):
-    network = copy.deepcopy(benchmark.slides_network())
+    network = CASES["slides"].masked()
     network.fc4.weight.data.zero_()
     with pytest.raises(UnlikeWork, match="hardly differ"):
         race(rivals(network, images, methods=["Dense+Mask", "dense"])[0], images)
@@ -111,7 +129,7 @@ class Spy:
 )
 def test_every_copy_is_on_the_clock_or_none(copies, before, timed):
     told = []
-    task = work(Rival("spy", "gpu", lambda x: (told.append("run"), x)[1]), Spy(told), copies)
+    task = answer(Rival("spy", "gpu", lambda x: (told.append("run"), x)[1]), Spy(told), copies)
     assert told == before
     for _ in range(2):
         told.clear()
@@ -121,10 +139,10 @@ def test_every_copy_is_on_the_clock_or_none(copies, before, timed):
 
 def test_every_row_is_timed_through_the_same_two_lines(monkeypatch, present, images):
     asked = []
-    monkeypatch.setattr(benchmark, "work", lambda *args, **kw: (asked.append((args, kw)), work(*args, **kw))[1])
+    monkeypatch.setattr(benchmark, "answer", lambda *args, **more: (asked.append(args), answer(*args, **more))[1])
     rows = race(present, images, rounds=2, copies=(False, True))
     assert [(row.method, row.copies) for row in rows] == [(r.method, c) for r in present for c in (False, True)]
-    timed = [(args[0], args[2]) for args, _ in asked if len(args) == 3]
+    timed = [(args[0], args[2]) for args in asked if len(args) == 3]
     assert timed == [(rival, c) for rival in present for c in (False, True)]
     assert all(len(row.times_ms) == 2 and min(row.times_ms) > 0 for row in rows)
 
@@ -140,29 +158,153 @@ def test_they_take_turns_behind_a_warm_up():
     assert "".join(told[-18:]) == "aaabbb" * 3  # two warm-up calls and the one that is read
 
 
-def test_what_is_not_installed_is_named(monkeypatch, network, images):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    found, absent = rivals(network, images)
-    assert "ONNX Runtime, dense" not in [r.method for r in found]
-    assert "pip install onnx onnxruntime" in absent["ONNX Runtime, dense"]
+@pytest.mark.parametrize(
+    ("method", "module", "says"),
+    [("ONNX Runtime, dense", "onnxruntime", "pip install onnx onnxruntime"),
+     ("SparseProp", "sparseprop.modules", "pip install pybind11 sparseprop"),
+     ("SparseLab, convolutions dense", "sparselab", "pip install sparselab")],
+)  # fmt: skip
+def test_what_is_not_installed_is_named(monkeypatch, network, images, method, module, says):
+    monkeypatch.setitem(sys.modules, module, None)
+    found, absent = rivals(network, images, methods=["dense", method])
+    assert [rival.method for rival in found] == ["dense"]
+    assert says in absent[method]
+
+
+def test_a_compiler_that_fails_is_told(monkeypatch, network, images):
+    def fails(model):
+        raise RuntimeError("no g++ here\nand more")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert rivals(network, images, methods=["dense, compiled"]) == (
+        [],
+        {"dense, compiled": "torch.compile fails here: RuntimeError, no g++ here"},
+    )
 
 
 def test_bad_arguments(network, images):
     with pytest.raises(ValueError, match=r"unknown method 'CSC'; choose from Dense\+Mask"):
         rivals(network, images, methods=["CSC"])
     with pytest.raises(ValueError, match=r"the devices here are cpu.*got tpu"):
-        bench(network, images, devices=["tpu"])
+        bench("linear", devices=["tpu"])
+    with pytest.raises(ValueError, match="unknown case 'huge'; choose from slides"):
+        bench("huge")
+    with pytest.raises(ValueError, match="unknown work 'rest'; choose from inference"):
+        bench("linear", "rest")
+    with pytest.raises(ValueError, match="linear has no recipe"):
+        bench("linear", "epoch")
+    with pytest.raises(ValueError, match="at least one sample, got 0"):
+        bench("linear", batch=0)
 
 
-def test_the_result_is_plain_and_complete(network, images):
-    result = bench(network, images, rounds=3, threads=1, devices=["cpu"])
+def test_the_result_is_plain_and_complete():
+    threads = torch.get_num_threads()
+    result = bench("linear", batch=3, rounds=3, threads=1, devices=["cpu"], methods=HERE)
+    assert torch.get_num_threads() == threads
     assert json.loads(json.dumps(result)) == result
-    assert (result["batch"], result["active_weights"], result["threads"]) == (8, 67_175, 1)
+    assert (result["batch"], result["active_weights"], result["macs"]) == (3, 50_000, 50_000)
+    assert (result["threads"], result["provenance"]["threads"]) == (1, 1)
     rows = rows_of(result)
-    assert [row.method for row in rows] == list(METHODS)
-    assert benchmark.row_of(rows, "dense").median == sorted(result["rows"][1]["times_ms"])[1]
-    assert benchmark.row_of(rows, "dense", "cuda") is None
+    assert [row.method for row in rows] == HERE
+    assert row_of(rows, "dense").median == sorted(result["rows"][1]["times_ms"])[1]
+    assert row_of(rows, "dense", "cuda") is None
     assert result["provenance"]["cpu"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_reads_its_inputs(name, monkeypatch):
+    monkeypatch.setattr(benchmark, "load_mnist", lambda: make_dataset(test=5))
+    with torch.device("meta"):
+        CASES[name].network()  # it can be made without numbers
+    if "wide" not in name:
+        case = CASES[name]
+        assert case.inputs(7).shape == (7, *case.shape)
+        assert case.masked(0.9)(case.inputs(2)).shape[0] == 2
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def training():
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.8)
+    random = torch.Generator().manual_seed(0)
+    return model, torch.randn(64, 1, 8, 8, generator=random), torch.randint(10, (64,), generator=random)
+
+
+def test_all_forms_train_the_same_network(training):
+    rows, absent = race_training(*training, rounds=2, methods=TRAIN_HERE)
+    assert [row.method for row in rows] == TRAIN_HERE
+    assert not absent
+    for row in rows:
+        assert len(row.times_ms) == 2
+        assert row.largest_difference < 1e-4
+
+
+def without_a_step(model, optimizer):
+    optimizer.step = lambda: None
+    return model, optimizer
+
+
+def another_rate(model, optimizer):
+    optimizer.param_groups[0]["lr"] *= 2
+    return model, optimizer
+
+
+def one_frozen(model, optimizer):
+    next(model.parameters()).requires_grad_(False)
+    return model, optimizer
+
+
+def no_relu(model, optimizer):
+    model.relu1 = nn.Identity()
+    return model, optimizer
+
+
+def masked_form(training):
+    model = copy.deepcopy(training[0])
+    return model, fused_adam(model.parameters())
+
+
+@pytest.mark.parametrize("cheat", [without_a_step, another_rate, one_frozen, no_relu])
+def test_who_does_less_is_found(training, cheat):
+    _, images, labels = training
+    steps = {
+        "Dense+Mask": training_step(*masked_form(training), images, labels),
+        "truly sparse": training_step(*cheat(*masked_form(training)), images, labels),
+    }
+    with pytest.raises(UnlikeWork, match="truly sparse does not train the same network"):
+        compare_training(steps)
+
+
+def test_a_loss_that_does_not_move_shows_nothing(training):
+    steps = {"Dense+Mask": training_step(*without_a_step(*masked_form(training)), *training[1:])}
+    with pytest.raises(UnlikeWork, match="hardly moves"):
+        compare_training(steps)
+
+
+def test_training_and_epochs_are_benchmarked(monkeypatch):
+    monkeypatch.setattr(benchmark, "load_mnist", make_dataset)
+    tiny = Case("tiny", lambda: SlideCNN((3, 4), (20,)), (1, 28, 28), 0.5, recipe="erk-rigl")
+    result = bench(tiny, "training step", 20, rounds=2, threads=1, devices=["cpu"], methods=TRAIN_HERE)
+    assert (result["work"], [row["method"] for row in result["rows"]]) == ("training step", TRAIN_HERE)
+    result = bench(tiny, "epoch", 64, rounds=2, threads=1)
+    assert [(row["method"], len(row["times_ms"])) for row in result["rows"]] == [
+        ("Dense+Mask", 2), ("dense", 2), ("truly sparse", 2)]  # fmt: skip
+
+
+def test_what_is_not_named_is_all_that_belongs_to_the_tutorial():
+    every = list(tasks())
+    assert {task["case"] for task in every} == {"slides"}
+    assert {(task["work"], task["batch"]) for task in every} == {
+        *((work, batch) for work in ("inference", "training step") for batch in (1, 64, 100, 1024)), ("epoch", 64)
+    }  # fmt: skip
+    assert {task["case"] for task in tasks(["all"])} == set(CASES)
+    assert list(tasks(["linear"], batches=[3], threads=[1])) == [
+        {"case": "linear", "work": work, "batch": 3, "threads": 1} for work in ("inference", "training step")
+    ]
+    with pytest.raises(ValueError, match="unknown case"):
+        list(tasks(["huge"]))
 
 
 def test_quartiles():
@@ -170,22 +312,12 @@ def test_quartiles():
     assert row.quartiles == (2.0, 3.0, 4.0)
 
 
-def test_recording_replaces_the_same_work_on_the_same_machine(network, images, tmp_path):
-    result = bench(network, images, rounds=1, threads=1, methods=["Dense+Mask"])
-    with pytest.raises(FileNotFoundError, match="bench --record"):
-        load_benchmarks(tmp_path)
-    record_benchmark(result, tmp_path)
-    record_benchmark(result | {"rounds": 7}, tmp_path)
-    record_benchmark(result | {"threads": 64}, tmp_path)
-    assert [(run["rounds"], run["threads"]) for run in load_benchmarks(tmp_path)] == [(7, 1), (1, 64)]
-
-
 @gpu
 def test_on_a_gpu_every_row_agrees_and_has_its_copies(network, images):
-    result = bench(network, images, rounds=3)
+    result = bench("slides", batch=8, rounds=3)
     on_gpu = [row for row in rows_of(result) if row.device == "cuda"]
     assert [(row.method, row.copies) for row in on_gpu] == [
-        (method, copies) for method in benchmark.ON_GPU for copies in (False, True)
+        (name, copies) for name, method in METHODS.items() if "cuda" in method.devices for copies in (False, True)
     ]
     assert all(row.largest_difference > 0 for row in on_gpu)  # from the CPU's logits
 

@@ -131,7 +131,7 @@ def picture(page):
         ("02_masked_layers.ipynb", ["sparsity"]),
         ("03_dst_loop.ipynb", ["sparsity", "prune interval (steps)"]),
         ("04_mask_evolution.ipynb", ["layer", "epoch", "colours"]),
-        ("05_csr_benchmark.ipynb", ["sparsity", "batch"]),
+        ("05_csr_benchmark.ipynb", ["width", "batch"]),
         ("06_truly_sparse_training.ipynb", ["sparsity", "batch"]),
     ],
 )

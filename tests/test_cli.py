@@ -10,7 +10,7 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import benchmark, doctor, experiments, figures, runner
+from dst_tutorial import benchmark, breakeven, doctor, figures, recorded, runner
 
 
 def run(*arguments, **environment):
@@ -28,6 +28,7 @@ def invoke(monkeypatch):
     """The command line in this process, on a made-up data set."""
     monkeypatch.setattr(cli, "load_mnist", lambda folder=None: make_dataset())
     monkeypatch.setitem(cli.DATASETS, "mnist", make_dataset)
+    monkeypatch.setattr(benchmark, "load_mnist", make_dataset)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
 
 
@@ -94,7 +95,9 @@ def test_an_unwritable_data_folder_ends_in_one_line(tmp_path):
     assert "Set DST_TUTORIAL_DATA to a folder that can" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", ["doctor", "data", "train", "bench", "sweep", "figures", "claims"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "data", "train", "bench", "break-even", "scaling", "sweep", "figures", "claims"]
+)
 def test_every_command_has_help_and_json(invoke, command):
     done = invoke(command, "--help")
     assert done.exit_code == 0
@@ -129,19 +132,40 @@ def test_figures(invoke, tmp_path, monkeypatch):
 
 def test_bench(invoke, tmp_path, monkeypatch):
     """The made-up data set has 64 test images."""
-    monkeypatch.setattr(experiments, "results_folder", lambda: tmp_path)
-    options = ("--batch", "20", "--rounds", "2", "--threads", "1", "--device", "cpu")
-    result = json.loads(invoke("bench", *options, "--record", "--json").stdout)
-    assert [row["method"] for row in result["rows"]] == list(benchmark.METHODS)
-    assert experiments.load_benchmarks() == [result]
+    monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
+    methods = ["Dense+Mask", "dense", "torch CSR", "truly sparse"]
+    options = ["slides", "--batch", "20", "--rounds", "2", "--threads", "1", "--device", "cpu", "--work", "inference"]
+    options += [word for method in methods for word in ("--method", method)]
+    (result,) = json.loads(invoke("bench", *options, "--record", "--json").stdout)["runs"]
+    assert [row["method"] for row in result["rows"]] == methods
+    assert recorded.recorded("benchmark") == [result]
     assert (result["sparsity"], result["batch"], result["threads"]) == (0.95, 20, 1)
-    table = invoke("bench", *options).output
-    for method in benchmark.METHODS:
-        assert re.search(rf"^{re.escape(method)} +cpu +[\d.]+ ms \[", table, re.M)
-    with pytest.raises(ValueError, match="at most the 64 test images, got 65"):
-        invoke("bench", "--batch", "65")
+    table = invoke("bench", *options, "--plots", tmp_path / "pictures").output
+    for method in methods:
+        assert re.search(rf"\| slides \| inference, batch 20 \| 1 \| {re.escape(method)} \| [\d.]+ \[", table)
+    assert (tmp_path / "pictures" / "slides-inference-batch-20-threads-1.png").exists()
+    with pytest.raises(ValueError, match="unknown case 'slide'; choose from slides"):
+        invoke("bench", "slide")
     with pytest.raises(ValueError, match=r"did you mean 0\.95"):
         invoke("bench", "--sparsity", "95")
+
+
+def test_bench_names_who_is_absent(invoke, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sparselab", None)
+    options = ("linear", "--batch", "2", "--rounds", "1", "--threads", "1", "--work", "inference")
+    told = invoke("bench", *options, "--method", "dense", "--method", "SparseLab, convolutions dense").output
+    assert "absent: SparseLab, convolutions dense: sparselab is not installed: `pip install sparselab`" in told
+
+
+def test_break_even(invoke, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
+    monkeypatch.setattr(breakeven, "roofline", lambda device: breakeven.Roofline(100.0, 10.0))
+    options = ("--width", "20", "--batch", "3", "--rounds", "1", "--threads", "1")
+    result = json.loads(invoke("break-even", *options, "--record", "--json").stdout)
+    assert recorded.recorded("breakeven") == [result]
+    told = invoke("break-even", *options).output
+    assert "100 GFLOP/s, 10 GB/s" in told
+    assert told.count("takes no longer than") == len(breakeven.SPARSE) * len(breakeven.DENSE)
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from conftest import make_dataset
 from matplotlib.figure import Figure
 
 from dst_tutorial import plots, widgets
+from dst_tutorial.breakeven import DENSE, SPARSE
 from dst_tutorial.experiments import load_masks
 from dst_tutorial.figures import LAYERS
 from dst_tutorial.notebook import by_mode, mode, png
@@ -77,13 +78,14 @@ def test_a_mask_at_every_point(layer):
                 assert pixels > 0.9
 
 
-def test_layer_times_at_every_point():
-    for sparsity in SPARSITIES:
+def test_break_even_at_every_point():
+    for width in (16, 40):  # those of the explorer would take a minute
         for batch in widgets.BATCHES:
-            figure = widgets.draw_layer_times(sparsity, batch, width=40)
-            assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
-                "Dense+Mask", "dense", "scipy CSR", "torch CSR"]  # fmt: skip
-            assert all(bar.get_width() > 0 for bar in figure.axes[0].patches)
+            figure = widgets.draw_break_even(width, batch, rounds=1)
+            lines = {line.get_label(): line for line in figure.axes[0].lines}
+            assert list(lines) == [*DENSE, *SPARSE]
+            assert all((line.get_ydata() > 0).all() and len(line.get_ydata()) == 6 for line in lines.values())
+            assert f"{width} x {width}, batch {batch}" in figure.axes[0].get_title()
 
 
 def test_bytes_at_every_point():
@@ -140,7 +142,7 @@ def test_the_explorers_have_labelled_keyboard_controls():
         widgets.signal_explorer,
         widgets.dst_explorer,
         widgets.mask_explorer,
-        widgets.timing_explorer,
+        widgets.break_even_explorer,
         widgets.memory_explorer,
     ):
         controls = make().children[0].children

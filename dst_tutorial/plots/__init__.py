@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only cue.
 """
 
+from .breakeven import break_even_maps, from_sparsity, times_by_sparsity
 from .comparisons import effects, frontier, waterfall
 from .look import LOOKS, NAMES, PALETTES, SLIDE, style
 from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
@@ -19,6 +20,7 @@ __all__ = [
     "accuracies",
     "accuracy_by_sparsity",
     "ages",
+    "break_even_maps",
     "bytes_by_sparsity",
     "bytes_held",
     "cost_by_connections",
@@ -27,6 +29,7 @@ __all__ = [
     "effects",
     "exploration_and_survival",
     "explored_over_time",
+    "from_sparsity",
     "frontier",
     "inputs_read",
     "layer_budgets",
@@ -40,6 +43,7 @@ __all__ = [
     "signal_strength",
     "storage_formats",
     "style",
+    "times_by_sparsity",
     "timings",
     "topology_in_motion",
     "topology_update",

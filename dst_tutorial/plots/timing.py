@@ -7,13 +7,18 @@ from matplotlib.figure import Figure
 
 from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure, styled
 
-METHODS = {
+METHODS = {  # by the words that a row's name begins with, the longest first
+    "Dense+Mask, compiled": (ORANGE, "\\\\"),
     "Dense+Mask": (ORANGE, ""),
+    "dense, compiled": (GREY, "\\\\"),
     "dense": (GREY, "//"),
     "ONNX Runtime, dense": (BLACK, ""),
     "scipy CSR": (SKY, ".."),
+    "torch COO": (BLUE, "++"),
     "torch CSR": (BLUE, "xx"),
+    "torch BSR": (BLUE, "oo"),
     "SparseProp": ("#BBBBBB", "--"),
+    "SparseLab": ("#BBBBBB", "||"),
     "truly sparse": (GREEN, ""),
 }
 

@@ -1,0 +1,160 @@
+"""From which sparsity on truly sparse pays: in bytes by arithmetic, in time as measured."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from dst_tutorial import breakeven
+from dst_tutorial.breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, layer_bytes, measure, pays_from, scaling
+from dst_tutorial.ledger import format_bytes
+from dst_tutorial.recorded import record, recorded
+from dst_tutorial.tables import pays_rows
+
+# --- bytes ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.data())
+def test_csr_is_smaller_exactly_where_the_formula_says(rows, columns, data):
+    nonzeros = data.draw(st.integers(0, rows * columns))
+    dense = np.zeros(rows * columns, np.float32)
+    dense[:nonzeros] = 1
+    matrix = csr_matrix(dense.reshape(rows, columns))  # scipy: float32 values, int32 indices
+    stored = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    assert (stored < dense.nbytes) == (8 * nonzeros + 4 * (rows + 1) < 4 * rows * columns)
+    assert stored == format_bytes(rows, columns, nonzeros)["CSR"]
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.999])
+def test_what_a_layer_stores(sparsity):
+    connections = round((1 - sparsity) * 400**2)
+    assert {layer_bytes(method, 400, sparsity) for method in SPARSE} == {8 * connections + 4 * 401}
+    assert layer_bytes("dense", 400, sparsity) == layer_bytes("ONNX Runtime, dense", 400, sparsity) == 4 * 400**2
+    assert layer_bytes("Dense+Mask", 400, sparsity) == 5 * 400**2
+
+
+@given(st.integers(1, 3000), st.sampled_from(DENSE))
+def test_the_least_sparsity_with_fewer_bytes(width, against):
+    dense, most = layer_bytes(against, width, 0.0), round((1 - fewer_bytes_from(width, against)) * width**2)
+    stored = [format_bytes(width, width, n)["CSR"] for n in (most, most + 1)]
+    assert stored[0] < dense <= stored[1] or most < 0  # not even an empty one
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def points_of(times, width=64, batch=1):
+    """One reading each: `times[sparsity]` of a sparse method against 1 ms of dense."""
+    dense = {"width": width, "batch": batch, "method": "dense", "sparsity": None, "times_ms": [1.0]}
+    return [dense] + [
+        dense | {"method": "truly sparse", "sparsity": sparsity, "times_ms": [ms]} for sparsity, ms in times.items()
+    ]
+
+
+@given(st.floats(0.3, 30), st.floats(0.2, 3))
+def test_a_power_law_is_found_exactly(factor, power):
+    """time = factor * density ** power is a straight line in the logarithms: it meets 1 where it does by algebra."""
+    sparsities = [0.5, 0.7, 0.9, 0.95, 0.99, 0.999]
+    found = pays_from(points_of({s: factor * (1 - s) ** power for s in sparsities}), "truly sparse", "dense")[64, 1]
+    meets = 1 - factor ** (-1 / power)
+    if meets <= 0.5:
+        assert found == 0.5
+    elif meets > 0.999:
+        assert found is None
+    else:
+        assert found == pytest.approx(meets, abs=1e-6)
+
+
+def test_it_pays_only_behind_the_last_sparsity_at_which_it_does_not():
+    found = pays_from(points_of({0.5: 0.9, 0.9: 1.2, 0.99: 0.8}), "truly sparse", "dense")[64, 1]
+    assert 0.9 < found < 0.99
+    share = math.log(1.2) / math.log(1.2 / 0.8)
+    assert found == pytest.approx(1 - 0.1 ** (1 - share) * 0.01**share)
+
+
+def test_a_table_says_from_where_or_never():
+    points = points_of({0.5: 0.9, 0.9: 0.5}) + points_of({0.5: 3.0, 0.9: 2.0}, batch=8)
+    (row,) = pays_rows({"points": points}, "truly sparse", "dense")
+    assert row == {"width": "64", "batch 1": "≤ 50%", "batch 8": "never", "bytes": "50.8%"}
+
+
+def test_layers_are_measured_in_every_form_and_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(breakeven, "roofline", lambda device: Roofline(100.0, 10.0))
+    threads = torch.get_num_threads()
+    result = measure((12, 20), (1, 3), (0.5, 0.9), rounds=2, threads=1)
+    assert torch.get_num_threads() == threads
+    assert json.loads(json.dumps(result)) == result
+    assert len(result["points"]) == 2 * 2 * (len(DENSE) + 2 * len(SPARSE))
+    assert all(len(point["times_ms"]) == 2 for point in result["points"])
+    record("breakeven", result, tmp_path)
+    assert recorded("breakeven", tmp_path) == [result]
+
+
+def test_unlike_layers_are_refused(monkeypatch):
+    """A rival that leaves the bias out."""
+    honest = breakeven.rivals
+
+    def cheats(layer, x, **options):
+        if options["methods"] == ["truly sparse"]:
+            layer[0].bias.data.zero_()
+        return honest(layer, x, **options)
+
+    monkeypatch.setattr(breakeven, "rivals", cheats)
+    with pytest.raises(ValueError, match="do not compute the same"):
+        breakeven.layer_times(12, 4, (0.5,), methods=["truly sparse"], rounds=1)
+
+
+# --- the roofline -----------------------------------------------------------------------------------------------------
+
+
+def test_the_roof_is_arithmetic_or_memory():
+    roof = Roofline(gflops=100, gigabytes_per_second=10)
+    assert roof.milliseconds(1e9, 1) == pytest.approx(10)
+    assert roof.milliseconds(1, 1e9) == pytest.approx(100)
+    one = roof.layer("dense", 1000, 1, None)  # memory: a weight is read for one multiplication
+    assert one == pytest.approx((4e6 + 8e3) / 10e9 * 1e3)
+    many = roof.layer("dense", 1000, 1000, None)  # arithmetic
+    assert many == pytest.approx(2e9 / 100e9 * 1e3)
+    assert roof.layer("truly sparse", 1000, 1000, 0.95) == pytest.approx(many / 20)
+
+
+def test_the_roof_of_this_machine_is_above_what_its_layers_reach():
+    roof = breakeven.roofline()
+    assert roof.gflops > 0.5
+    assert roof.gigabytes_per_second > 0.1
+
+
+# --- a connection -----------------------------------------------------------------------------------------------------
+
+
+def test_layers_of_several_sizes_are_measured_and_recorded(tmp_path):
+    threads = torch.get_num_threads()
+    result = scaling([300, 3_000], rounds=2, threads=1)
+    assert torch.get_num_threads() == threads
+    assert {count: len(ms) for count, ms in result["times_ms"].items()} == {"300": 2, "3000": 2}
+    record("scaling", result, tmp_path)
+    assert recorded("scaling", tmp_path) == [json.loads(json.dumps(result))]
+
+
+@pytest.mark.parametrize("connections", [300, 5_000])
+def test_such_a_layer_has_as_many_connections_and_moves(connections):
+    made = []
+    layer_of = breakeven.SparseLinear
+
+    def keep(*arguments, **options):
+        made.append(layer_of(*arguments, **options))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(breakeven, "SparseLinear", keep)
+        task = breakeven._layer_step(connections, 64, 0.05, torch.Generator().manual_seed(0))
+    (layer,) = made
+    before = layer.values.clone()
+    task()
+    assert layer.active_weights == connections
+    assert (layer.values != before).float().mean() > 0.9
