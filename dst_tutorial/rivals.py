@@ -208,6 +208,7 @@ class Method:
     trains_zeros: bool = False  # the zeros among its weights, too: its first loss is that of the others
     devices: tuple[str, ...] = ("cpu",)
     optimizer: Callable[..., torch.optim.Optimizer] = fused_adam
+    optional: bool = False  # of a package that the tutorial does not need: `bench` names it where it is wrong
 
 
 _BOTH, _GPU = ("cpu", "cuda"), ("cuda",)
@@ -223,8 +224,8 @@ METHODS: dict[str, Method] = {
     ),
     "torch CSR": Method(torch_csr, True, False, _BOTH),
     "torch BSR, blocks of 4 x 4": Method(partial(with_matrices, _blocks, torch.matmul), devices=_BOTH),
-    "SparseProp": Method(sparseprop, True),
-    "SparseLab, convolutions dense": Method(sparselab, True, True),
+    "SparseProp": Method(sparseprop, True, optional=True),
+    "SparseLab, convolutions dense": Method(sparselab, True, True, optional=True),
     "truly sparse": Method(truly_sparse, True, False, _BOTH, Adam),
     **{
         f"{name}, CUDA graph": Method(partial(captured, make), devices=_GPU)

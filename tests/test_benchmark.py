@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -281,6 +282,23 @@ def test_a_loss_that_does_not_move_shows_nothing(training):
     steps = {"Dense+Mask": training_step(*without_a_step(*masked_form(training)), *training[1:])}
     with pytest.raises(UnlikeWork, match="hardly moves"):
         compare_training(steps)
+
+
+@pytest.mark.parametrize("work", ["inference", "training step"])
+def test_another_package_that_is_wrong_is_named_and_the_others_race(monkeypatch, work):
+    def wrong(model, inputs, threads):
+        model.fc1 = nn.Identity()
+        return model
+
+    tiny = Case("tiny", lambda: mlp(30, 30, 10), (30,), 0.5)
+    sides = ["Dense+Mask", "SparseProp", "truly sparse"]
+    monkeypatch.setitem(METHODS, "SparseProp", replace(METHODS["SparseProp"], make=wrong))
+    result = bench(tiny, work, 20, rounds=2, threads=1, devices=["cpu"], methods=sides)
+    assert [row["method"] for row in result["rows"]] == ["Dense+Mask", "truly sparse"]
+    assert "same network" in result["absent"]["SparseProp"]
+    monkeypatch.setitem(METHODS, "truly sparse", replace(METHODS["truly sparse"], make=wrong))
+    with pytest.raises(UnlikeWork, match=r"^truly sparse"):  # ours has no excuse
+        bench(tiny, work, 20, rounds=2, threads=1, devices=["cpu"], methods=sides)
 
 
 def test_training_and_epochs_are_benchmarked(monkeypatch):
