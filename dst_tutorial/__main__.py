@@ -120,7 +120,8 @@ def bench(
         list[int] | None, typer.Option(min=1, help="So many at once; 1, 64, 100, 1024 by default.")
     ] = None,
     sparsity: Annotated[float | None, typer.Option(help="Fraction of zeros, in [0, 1); the case's by default.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns, at least.")] = 20,
+    seconds: Annotated[float, typer.Option(min=0, help="More readings, until so many seconds are over.")] = 5.0,
     threads: Annotated[list[int] | None, typer.Option(min=1, help="One and all by default.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="cpu, cuda or both; all there are by default.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Such as dense; all there are by default.")] = None,
@@ -135,7 +136,8 @@ def bench(
     results = []
     for task in benchmark.tasks(cases, work, batch, threads):
         log.info("{case}: {work}, batch {batch}, {threads} thread(s)".format(**task))
-        result = benchmark.bench(**task, sparsity=sparsity, rounds=rounds, devices=device, methods=method)
+        options = {"rounds": rounds, "seconds": seconds, "devices": device, "methods": method}
+        result = benchmark.bench(**task, sparsity=sparsity, **options)
         results.append(result)
         if record:
             recorded.record("benchmark", result)

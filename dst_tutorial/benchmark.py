@@ -192,6 +192,7 @@ def race(
     inputs: Tensor,
     *,
     rounds: int = 20,
+    seconds: float = 0.0,
     threads: int = 1,
     copies: Iterable[bool] = (False,),
     reference: Rival | None = None,
@@ -199,7 +200,7 @@ def race(
     """Compare the outputs, then time every rival once a round, in turns; a Row each (and each way of `copies`).
 
     UnlikeWork if outputs differ from the reference's: see `compare`. A reading is one call behind two unread ones, with
-    `threads` threads of torch.
+    `threads` threads of torch; there are at least so many `rounds`, and as many as `seconds` hold.
     """
     rivals, copies = list(rivals), list(copies)
     with torch.inference_mode():
@@ -211,7 +212,7 @@ def race(
             rows.append(Row(rival.method, rival.device, with_copies, differences[rival], first[rival]))
             tasks.append(torch.inference_mode()(answer(rival, inputs, with_copies)))
     with exact_float32():
-        for row, times in zip(rows, take_turns(tasks, rounds, threads), strict=True):
+        for row, times in zip(rows, take_turns(tasks, rounds, threads, seconds), strict=True):
             row.times_ms += times
     return rows
 
@@ -224,6 +225,7 @@ def race_training(
     methods: Iterable[str],
     device: str = "cpu",
     rounds: int = 20,
+    seconds: float = 0.0,
     threads: int = 1,
 ) -> tuple[list[Row], dict[str, str]]:
     """The same for training steps of the masked `model`, by `methods` that train; and those that are absent.
@@ -240,7 +242,7 @@ def race_training(
         )
     with exact_float32():
         differences = compare_training(tasks)
-        times = take_turns(list(tasks.values()), rounds, threads)
+        times = take_turns(list(tasks.values()), rounds, threads, seconds)
     return [Row(name, device, False, *differences[name], ms) for name, ms in zip(tasks, times, strict=True)], absent
 
 
@@ -287,12 +289,14 @@ def bench(
     *,
     sparsity: float | None = None,
     rounds: int = 20,
+    seconds: float = 0.0,
     threads: int | None = None,
     devices: Iterable[str] | None = None,
     methods: Iterable[str] | None = None,
 ) -> dict:
     """One of `CASES` at one of `WORKS`. Plain values, ready for JSON.
 
+    rounds    readings of every method, in turns: at least so many, and as many as `seconds` hold; of epochs at most 3
     threads   of torch and of ONNX Runtime; as many as torch takes now if not given
     devices   "cpu" and, where there is a GPU, "cuda", unless given. On a GPU inference has two rows a method: one with
               inputs and outputs in its own memory, one with the copies from and to the host's.
@@ -318,7 +322,7 @@ def bench(
         if work == "epoch":
             rows = race_epochs(case.recipe, load_mnist(), sparsity=sparsity or case.sparsity, rounds=min(rounds, 3))
         for device in devices if work != "epoch" else ():
-            options = {"device": device, "rounds": rounds, "threads": threads}
+            options = {"device": device, "rounds": rounds, "seconds": seconds, "threads": threads}
             if work == "inference":
                 task = partial(_inference, model, inputs, **options)
             else:
@@ -341,19 +345,20 @@ def bench(
         "total_weights": total,
         "macs": sum(macs(model, inputs[0]).values()),
         "dense_macs": sum(macs(to_dense(model), inputs[0]).values()),
-        "rounds": rounds,
-        "rows": [asdict(row) for row in rows],
+        "rounds": min(len(row.times_ms) for row in rows),
+        "rows": [asdict(row) | {"times_ms": [round(ms, 5) for ms in row.times_ms]} for row in rows],
         "absent": absent,
         "provenance": stamp,
     }
 
 
-def _inference(model: nn.Module, inputs: Tensor, *, device: str, rounds: int, threads: int,
+def _inference(model: nn.Module, inputs: Tensor, *, device: str, rounds: int, seconds: float, threads: int,
                methods: Iterable[str]) -> tuple[list[Row], dict[str, str]]:  # fmt: skip
     (reference,), _ = rivals(model, inputs, methods=["Dense+Mask"])  # on the CPU, for every device
     present, absent = rivals(model, inputs, device=device, threads=threads, methods=methods)
     copies = (False,) if device == "cpu" else (False, True)
-    return race(present, inputs, rounds=rounds, threads=threads, copies=copies, reference=reference), absent
+    options = {"rounds": rounds, "seconds": seconds, "threads": threads}
+    return race(present, inputs, copies=copies, reference=reference, **options), absent
 
 
 def _leaving_out(race: Callable, methods: Iterable[str]) -> tuple[list[Row], dict[str, str]]:

@@ -263,7 +263,7 @@ def ten_runs() -> Finding:
 def csr_against_mask() -> Finding:
     """An artefact if the two are level, within a factor of two."""
     rows = rows_of(_benchmark())
-    ratio = row_of(rows, "torch CSR").median / row_of(rows, "Dense+Mask").median
+    ratio = row_of(rows, "torch CSR").times(row_of(rows, "Dense+Mask"))
     verdict = ARTEFACT if 0.5 < ratio < 2 else NOT_REPRODUCED
     return Finding(f"{ratio:.2f} times the time of Dense+Mask", verdict, _cpu_of([_benchmark()]))
 
@@ -299,7 +299,7 @@ def gpu_ratio() -> Finding:
     rows, gpu = _gpu_rows()
     if not rows:
         return Finding("–", NOT_MEASURED, gpu)
-    ratio = rows[1].median / rows[0].median
+    ratio = rows[1].times(rows[0])
     return Finding(f"{ratio:.2f} times", _verdict(abs(ratio - slides.GPU_RATIO) <= 0.3), gpu)
 
 

@@ -1,5 +1,6 @@
 """Readings that can stand side by side: in turns, behind a warm-up, call by call (`torch.utils.benchmark`)."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,13 @@ class Row:
     def median(self) -> float:
         return self.quartiles[1]
 
+    def times(self, other: "Row") -> float:
+        """How many times as long as the other it takes: the median over the rounds, in which both had their turns.
+
+        A busy spell hits both, and leaves their ratio alone; it need not leave that of their medians.
+        """
+        return float(np.median(np.divide(self.times_ms, other.times_ms)))
+
 
 def rows_of(result: dict) -> list[Row]:
     """The rows of a (recorded) benchmark."""
@@ -47,11 +55,17 @@ def row_of(rows: Iterable[Row], method: str, device: str = "cpu", *, copies: boo
     return next((row for row in rows if (row.method, row.device, row.copies) == (method, device, copies)), None)
 
 
-def take_turns(tasks: Iterable[Callable], rounds: int, threads: int) -> list[list[float]]:
-    """Milliseconds of so many calls of each task, each behind two unread ones, round by round; a GPU is waited for."""
+def take_turns(tasks: Iterable[Callable], rounds: int, threads: int, seconds: float = 0.0) -> list[list[float]]:
+    """Milliseconds of calls of each task, each behind two unread ones, round by round; a GPU is waited for.
+
+    At least so many rounds, and more until so many seconds are over: what is over in a wink needs more readings.
+    """
     timers = [Timer("task()", globals={"task": task}, num_threads=threads) for task in tasks]
     times: list[list[float]] = [[] for _ in timers]
-    for _ in range(rounds):
+    until = time.perf_counter() + seconds
+    for done in itertools.count():
+        if done >= rounds and time.perf_counter() >= until:
+            break
         for timer, mine in zip(timers, times, strict=True):
             mine += [1e3 * seconds for seconds in timer.timeit(1).raw_times]
     return times

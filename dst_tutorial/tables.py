@@ -190,7 +190,7 @@ def slide8_rows(runs: list[dict]) -> list[dict[str, str]]:
             where = f"{machine(run)}, " if len(machines) > 1 else ""
             where += f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
             line[f"{where}: ms [quartiles]"] = _milliseconds(mine)
-            line[f"{where}: speed (dense = 1)"] = f"{dense.median / mine.median:.2f}" if mine and dense else "–"
+            line[f"{where}: speed (dense = 1)"] = f"{dense.times(mine):.2f}" if mine and dense else "–"
         table.append(line)
     return table
 
@@ -207,7 +207,7 @@ def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
             line = table.setdefault(tuple(told.values()), told | empty)
             ours = row_of(rows, "truly sparse", row.device, copies=row.copies)
             line[f"{machine(run)}: ms [quartiles]"] = _milliseconds(row)
-            line[f"{machine(run)}: times ours"] = f"{row.median / ours.median:.1f}" if ours else "–"
+            line[f"{machine(run)}: times ours"] = f"{row.times(ours):.1f}" if ours else "–"
     return list(table.values())
 
 
@@ -230,12 +230,14 @@ def timing_line(runs: list[dict]) -> str:
     gpus = sorted({gpu for run in runs if (gpu := run["provenance"]["gpu"])})
     dates = sorted({run["provenance"]["date"] for run in runs})
     rounds = sorted({run["rounds"] for run in runs})
+    rounds = dict.fromkeys(map(str, (rounds[0], rounds[-1])))
     absent = {method: why for run in runs for method, why in run["absent"].items()}
     return (
-        f"Outputs and losses compared first; median [quartiles] of {' or '.join(map(str, rounds))} calls, in turns, "
-        "each behind two unread ones; an epoch has its data and topology updates. All but ours train with fused Adam. "
-        f"scipy uses one thread, always. {'; '.join(machines)}; GPU: {', '.join(gpus) or 'none at hand'}; "
-        f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}. Absent: {', '.join(absent) or 'none'}."
+        f"Outputs and losses compared first; median [quartiles] of {' to '.join(rounds)} calls, in turns, each behind "
+        "two unread ones; ratios are medians over these turns; an epoch has its data and topology updates. All but "
+        f"ours train with fused Adam. scipy uses one thread, always. {'; '.join(machines)}; "
+        f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
+        f"Absent: {', '.join(absent) or 'none'}."
     )
 
 

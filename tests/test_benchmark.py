@@ -24,7 +24,7 @@ from dst_tutorial.benchmark import (
     tasks,
     training_step,
 )
-from dst_tutorial.clock import Row, row_of, rows_of
+from dst_tutorial.clock import Row, row_of, rows_of, take_turns
 from dst_tutorial.rivals import METHODS, Rival, fused_adam, rivals
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -328,6 +328,18 @@ def test_what_is_not_named_is_all_that_belongs_to_the_tutorial():
 def test_quartiles():
     row = Row("m", "cpu", False, 0.0, 9.0, [4.0, 1.0, 2.0, 3.0, 5.0])
     assert row.quartiles == (2.0, 3.0, 4.0)
+
+
+def test_a_busy_spell_leaves_the_ratio_alone():
+    quick = Row("q", "cpu", False, 0.0, 9.0, [1.0, 1.0, 3.0, 3.0, 3.0])
+    slow = Row("s", "cpu", False, 0.0, 9.0, [2.0, 2.0, 6.0, 6.0, 100.0])
+    assert slow.times(quick) == 2
+
+
+def test_what_is_over_in_a_wink_is_read_more_often():
+    few, many = take_turns([int], 3, 1), take_turns([int, int], 3, 1, seconds=0.05)
+    assert len(few[0]) == 3
+    assert len(many[0]) == len(many[1]) > 10
 
 
 @gpu
