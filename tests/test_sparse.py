@@ -2,6 +2,7 @@
 
 import copy
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -242,6 +243,37 @@ def test_nothing_of_the_dense_size_is_ever_made(device):
         conv = SparseConv2d(200, 200, 3, density=0.01)  # a dense weight would have 360,000
         conv(torch.randn(1, 200, 5, 5)).sum().backward()
     assert 3_600 <= made.largest < 180_000  # the reference: taps, 9 times the inputs; cpu: whole vectors of samples
+
+
+def test_what_an_earlier_call_left_in_memory_shows_in_no_later_one():
+    cpu = pytest.importorskip("dst_tutorial.kernels.cpu")
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.8, kind="sparse")
+    for samples in (1, 3, 70):
+        x, found = torch.randn(samples, 1, 8, 8), []
+        for left in (0.0, float("nan"), 1e30):
+            with torch.inference_mode():
+                for room in cpu._kept.rooms.values():
+                    room.fill_(left)
+                y = model(x)
+            found.append(torch.cat([y.flatten(), *(g.flatten() for g in gradients(model, x))]))
+        assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+def gradients(model, x):
+    return torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
+
+
+def test_threads_do_not_share_their_memory():
+    models = [sparsify(SlideCNN(), 0.9, kind="sparse", seed=seed) for seed in range(4)]
+    x = torch.randn(300, 1, 28, 28)  # so long that the threads meet
+
+    @torch.inference_mode()
+    def often(model):
+        return [model(x) for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for model, found in zip(models, pool.map(often, models), strict=True):
+            assert all(torch.equal(y, often(model)[0]) for y in found)
 
 
 def test_state_copies_and_modes():
