@@ -254,9 +254,25 @@ def test_what_an_earlier_call_left_in_memory_shows_in_no_later_one():
             with torch.inference_mode():
                 for room in cpu._kept.rooms.values():
                     room.fill_(left)
+            for (memory,) in filter(None, cpu._kept.free.values()):
+                memory.fill(left if memory.dtype.kind == "f" else 77)
+            with torch.inference_mode():
                 y = model(x)
             found.append(torch.cat([y.flatten(), *(g.flatten() for g in gradients(model, x))]))
         assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+def test_memory_is_lent_to_one_graph_at_a_time():
+    cpu = pytest.importorskip("dst_tutorial.kernels.cpu")
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.8, kind="sparse")
+    inputs = [torch.randn(20, 1, 8, 8) for _ in range(3)]
+    alone = [gradients(model, x) for x in inputs]
+    losses = [model(x).square().sum() for x in inputs]  # three graphs at once
+    for loss, expected in zip(losses, alone, strict=True):
+        for found in (torch.autograd.grad(loss, list(model.parameters()), retain_graph=True) for _ in range(2)):
+            assert all(map(torch.equal, found, expected))
+    del losses, loss, found
+    assert all(len(free) == 1 for free in cpu._kept.free.values())
 
 
 def gradients(model, x):
