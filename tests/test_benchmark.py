@@ -242,6 +242,13 @@ def test_all_forms_train_the_same_network(training):
         assert row.largest_difference < 1e-4
 
 
+def test_a_dense_reference_that_trains_its_zeros_goes_another_way():
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.98)
+    images = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    rows, _ = race_training(model, images, torch.arange(64) % 10, rounds=1, methods=["dense", "truly sparse"])
+    assert rows[1].largest_difference < 1e-5  # of the first losses
+
+
 def without_a_step(model, optimizer):
     optimizer.step = lambda: None
     return model, optimizer
