@@ -11,7 +11,7 @@ BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test notebooks measure figures results timings requirements
+.PHONY: help setup lab demo test notebooks measure figures results timings requirements
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,11 +31,14 @@ setup: .venv/.installed ## install everything into .venv and fetch MNIST
 lab: setup ## open JupyterLab on the first notebook (LAB="--no-browser" adds options)
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir=$(CURDIR) $(LAB) $(FIRST)
 
+demo: setup ## serve the explorers alone, on http://127.0.0.1:8866
+	$(BIN)/voila demo/explorers.ipynb --Voila.ip=127.0.0.1 --no-browser $(VOILA)
+
 test: setup ## lint, unit and property tests, all notebooks in demo mode, the browser test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 DST_TUTORIAL_MODE=demo $(BIN)/pytest --numprocesses 2 --dist loadfile \
-	  --nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks demo
 
 notebooks: setup ## run all notebooks and keep their outputs (MODE=demo|class|full, class by default)
 	$(BIN)/python notebooks/build.py --run --mode $(or $(MODE),class)

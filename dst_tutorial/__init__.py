@@ -8,7 +8,7 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     notebook                                 a notebook's set-up and clock
     runner                                   does them: none twice, here or on a cluster
     plots, experiments                       drawing; the runs behind every number
-    selection, ablation                      how a recipe was chosen, on held-out images; what its parts are worth
+    selection, ablation, atlas               how a recipe was chosen, what its parts are worth; a grid for the explorers
     breakeven, structures                    from which sparsity on it pays, and why; zeros that suit the hardware
     recipes, benchmark                       named ways to train, a few lines each; honest timing
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes

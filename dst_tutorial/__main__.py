@@ -219,12 +219,32 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
-    from . import experiments, runner
+    from . import atlas, experiments, runner
 
     experiment = choose(name, experiments.EXPERIMENTS, "experiment")
-    file = runner.run(experiment, workers=workers, executor=executor, address=address)
-    runs = len(experiments.load_results(name)["runs"])
+    folder = data_folder() / "runs" if experiment.condensed else None
+    file = runner.run(experiment, folder, workers=workers, executor=executor, address=address)
+    done = experiments.load_results(name, folder)["runs"]
+    runs = len(done)
+    if experiment.condensed:
+        file = atlas.condense(done)
     _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
+
+
+@app.command()
+def latency(as_json: Json = False) -> None:
+    """Time what the explorers promise: a slider's answer at every point, and a live training with its moving curve."""
+    from .widgets.dst import latency as measured
+
+    found = measured()
+    answers, trainings = found["answers_s"], found["trainings_s"]
+    if as_json:
+        _print_json(found)
+        return
+    print(
+        f"a slider answers in {statistics.median(answers):.3f} s (median of {len(answers)}; {max(answers):.3f} at most)"
+    )
+    print(f"live training, default point: {statistics.median(trainings):.2f} s (median of {len(trainings)})")
 
 
 @app.command()

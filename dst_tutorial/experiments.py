@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import slides
+from . import atlas, slides
 from .ablation import ADDED, BASE, MATTER, PATH, TAKEN
 from .choices import choose
 from .measures import Mask, Masks
@@ -36,6 +36,7 @@ class Experiment:
     data_set: str = "mnist"  # of DATASETS
     backend: str = "masked"  # of the sparse networks: see `recipes.train`
     test_once: bool = False  # look at the test images after the last epoch only
+    condensed: bool = False  # its runs are many: only their summary ships, see `atlas.py`
     keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
 
     def configs(self) -> list[dict]:
@@ -146,6 +147,18 @@ EXPERIMENTS = {
             sparsities=(0.9, 0.95, 0.98, 0.99, 0.995),
             backend="sparse",
             test_once=True,
+        ),
+        Experiment(
+            "atlas",
+            "short trainings at every point of a grid, for the explorers",
+            recipes=atlas.RECIPES,
+            seeds=atlas.SEEDS,
+            epochs=atlas.EPOCHS,
+            sparsities=atlas.CHOICES["sparsity"],
+            network="LeNet300100",
+            data_set="mnist-6000",
+            backend="sparse",
+            condensed=True,
         ),
         Experiment(
             "ablation",

@@ -174,6 +174,21 @@ def changes(before: Mask, after: Mask) -> np.ndarray:
 CHANGES = ("inactive", "active", "dropped", "grown")
 
 
+def share_by_cell(positions: np.ndarray, shape: tuple[int, int], block: tuple[int, int]) -> np.ndarray:
+    """Of a matrix of `shape`, cut into blocks: which share of each block's elements are among `positions`.
+
+    float64 [blocks down, blocks across]; the last ones may be smaller. It costs what the positions cost.
+    """
+    rows, columns = np.divmod(positions, shape[1])
+    down, across = (-(-size // step) for size, step in zip(shape, block, strict=True))
+    counts = np.bincount(rows // block[0] * across + columns // block[1], minlength=down * across)
+    heights, widths = (
+        np.minimum(step, size - step * np.arange(count))
+        for size, step, count in zip(shape, block, (down, across), strict=True)
+    )
+    return counts.reshape(down, across) / np.outer(heights, widths)
+
+
 # --- neurons ----------------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +211,20 @@ def _inputs(mask: Mask) -> np.ndarray:
     return mask.positions % _width(mask) // int(np.prod(mask.shape[2:], dtype=object))
 
 
+def paths(masks: Masks) -> np.ndarray:
+    """How many paths of active connections lead from each input of the network to its outputs: float64 [inputs].
+
+    `masks` are a chain of layers, as for `neurons`. Exact up to 2^53. An input without a path is not used at all.
+    """
+    layers = list(_chain(masks).values())
+    onward = np.ones(layers[-1].shape[0])
+    for mask, before in zip(layers[::-1], [*layers[-2::-1], None], strict=True):
+        onward = np.bincount(_inputs(mask), onward[mask.positions // _width(mask)], minlength=mask.shape[1])
+        if before is not None:  # a flattened channel is so many inputs
+            onward = onward.reshape(before.shape[0], -1).sum(1)
+    return onward
+
+
 @dataclass(frozen=True, eq=False)
 class Neurons:
     """What a layer's units can do for the network, by its connections alone: bool [units] each."""
@@ -216,12 +245,7 @@ def neurons(masks: Masks) -> dict[str, Neurons]:
     are then so many inputs each). ValueError where the sizes do not fit such a chain; a connection that skips a layer
     of fitting size cannot be seen in the masks, and what goes along it does not count.
     """
-    layers = list(masks.items())
-    for (name, before), (later, after) in pairwise(layers):
-        if after.shape[1] % before.shape[0]:
-            raise ValueError(
-                f"{later} reads {after.shape[1]} inputs and {name} has {before.shape[0]} units: not a chain of layers"
-            )
+    layers = list(_chain(masks).items())
     reached, reachable = np.ones(layers[0][1].shape[1], dtype=bool), {}
     for name, mask in layers:
         source = reached.repeat(mask.shape[1] // len(reached))
@@ -237,3 +261,13 @@ def neurons(masks: Masks) -> dict[str, Neurons]:
         if i:
             heard = sources.reshape(layers[i - 1][1].shape[0], -1).any(1)
     return {name: Neurons(~reachable[name], ~read[name]) for name in masks}
+
+
+def _chain(masks: Masks) -> Masks:
+    """The masks themselves, if each layer can read the one before it."""
+    for (name, before), (later, after) in pairwise(masks.items()):
+        if after.shape[1] % before.shape[0]:
+            raise ValueError(
+                f"{later} reads {after.shape[1]} inputs and {name} has {before.shape[0]} units: not a chain of layers"
+            )
+    return masks

@@ -133,7 +133,7 @@ def train(
     backend: str = "masked",
     test_once: bool = False,
     checkpoint: Path | str | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
 ) -> Run:
     """Build `network` and train it by `recipe`. The same seed gives the same run (on the same number of threads).
 

@@ -21,7 +21,7 @@ from .choices import choose
 from .data import DATASETS, Dataset
 from .experiments import Experiment, key_of, load_results, options_of
 from .ledger import peak_memory, state_bytes
-from .measures import exploration_rate
+from .measures import exploration_rate, overlap
 from .models import NETWORKS
 from .paths import data_folder, results_folder, write
 from .provenance import provenance
@@ -143,6 +143,7 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
         "state_bytes": state_bytes(done.model),
         "peak_bytes": peak(),
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
+        "overlap_with_start": overlap(snapshots[0].masks, snapshots[-1].masks) if snapshots else None,
         "updates": max(len(snapshots) - 1, 0),
         "epochs": [asdict(epoch) for epoch in done.history.epochs],
         "provenance": source,

@@ -57,7 +57,7 @@ class History:
 
     epochs: list[Epoch] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
-    interrupted: bool = False  # Ctrl-C came; the model holds what was reached
+    interrupted: bool = False  # it was stopped; the model holds what was reached
 
     def curve(self, name: str) -> list[float]:
         """One column of the epochs: `history.curve("test_accuracy")`."""
@@ -137,7 +137,7 @@ def fit(
     test_once: bool = False,
     checkpoint: Path | str | None = None,
     config: dict | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
 ) -> History:
     """Train `model` on `data` for `epochs`, in place, and return the History.
 
@@ -150,7 +150,7 @@ def fit(
     checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
                 uninterrupted run would
     config      what else determines this run, plain values; a checkpoint of another config is refused
-    on_epoch    called with each finished epoch (a live plot, say)
+    on_epoch    called with each finished epoch (a live plot, say); where it returns True the training stops
 
     Ctrl-C stops it and keeps what was reached: the model as it is, and the History of all finished epochs.
     """
@@ -220,8 +220,9 @@ def fit(
                 bar.set_postfix(test=f"{test.accuracy:.2f}%")
             if checkpoint:
                 checkpoints.save(checkpoint, _state(run, model, optimizer, topology, scheduler, order, history))
-            if on_epoch:
-                on_epoch(record)
+            if on_epoch and on_epoch(record) and epoch < epochs:
+                history.interrupted = True
+                break
     except KeyboardInterrupt:
         history.interrupted = True
         log.warning("stopped in epoch %d of %d: the model and its history hold what was reached", epoch, epochs)

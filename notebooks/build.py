@@ -113,7 +113,11 @@ def readme() -> str:
 
 def run(path: Path, notebook: nbformat.NotebookNode, mode: str) -> tuple[float, int]:
     """Run it in place. Returns the seconds it took, and its kernel's peak memory in bytes."""
-    os.environ |= {"DST_TUTORIAL_MODE": mode, "TQDM_DISABLE": "1"}
+    os.environ |= {
+        "DST_TUTORIAL_MODE": mode,
+        "DST_TUTORIAL_UNATTENDED": "1",
+        "TQDM_DISABLE": "1",
+    }
     client = NotebookClient(
         notebook,
         timeout=7200,

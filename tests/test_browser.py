@@ -1,16 +1,17 @@
-"""JupyterLab in a real browser: open a notebook, run it, move a slider, see the picture change.
+"""JupyterLab and Voila in a real browser: run a notebook, use every control of its explorers, see the picture change.
 
 Needs Chromium or Chrome; skipped without one, unless DST_REQUIRE_BROWSER is set (CI sets it).
 DST_SCREENSHOTS names a folder to keep screenshots in, for a person to look at.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -39,6 +40,32 @@ pytestmark = [
 ]
 
 
+@contextmanager
+def served(root, *command):
+    """A server of ours, with nothing of this user's settings: its address without a path."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    own = {f"JUPYTER_{kind}_DIR": str(root / kind.lower()) for kind in ("CONFIG", "RUNTIME", "DATA")}
+    own |= {f"JUPYTERLAB_{kind}_DIR": str(root / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    log = (root / "log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", *(part.format(port=port) for part in command)],
+        cwd=root, env={**os.environ, **own, "DST_TUTORIAL_MODE": "demo"}, stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        for _ in range(240):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, (root / "log").read_text()
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab server over a copy of the notebooks: (address, folder)."""
@@ -59,29 +86,21 @@ def lab(tmp_path_factory):
         file = root / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    own = {f"JUPYTER_{kind}_DIR": str(root / kind.lower()) for kind in ("CONFIG", "RUNTIME", "DATA")}
-    own |= {f"JUPYTERLAB_{kind}_DIR": str(root / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
-    log = (root / "log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-         f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}", "--LabApp.news_url=None",
-         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"],
-        env={**os.environ, **own, "DST_TUTORIAL_MODE": "demo"}, stdout=log, stderr=log,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=1)
-            break
-        except OSError:
-            assert server.poll() is None, (root / "log").read_text()
-            time.sleep(0.5)
-    yield address
-    server.terminate()
-    server.wait(20)
+    with served(
+        root, "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port={port}",
+        f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}", "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly",
+    ) as address:  # fmt: skip
+        yield address, root
+
+
+@pytest.fixture(scope="module")
+def voila(tmp_path_factory):
+    """The explorers alone, as `make demo` serves them."""
+    root = tmp_path_factory.mktemp("voila")
+    shutil.copy(NOTEBOOKS.parent / "demo" / "explorers.ipynb", root)
+    with served(root, "voila", "explorers.ipynb", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}") as address:
+        yield address, root
 
 
 @pytest.fixture(scope="module")
@@ -120,41 +139,156 @@ def run_all(page, lab, name):
     )
 
 
-def picture(page):
-    return page.locator(".dst-explorer-picture img")
+@pytest.fixture
+def errors(page):
+    """What the page complains of, here and in its console."""
+    found = []
+
+    def on_error(error):
+        found.append(str(error))
+
+    def on_console(message):
+        if message.type == "error":
+            found.append(message.text)
+
+    page.on("pageerror", on_error)
+    page.on("console", on_console)
+    yield found
+    page.remove_listener("pageerror", on_error)
+    page.remove_listener("console", on_console)
+
+
+class Explorer:
+    """One explorer on the page: the outputs of its cell."""
+
+    def __init__(self, page, number):
+        picture = page.locator(".dst-explorer-picture")
+        self.page, self.area = page, page.locator(".jp-OutputArea-output").filter(has=picture).nth(number)
+        self.area.scroll_into_view_if_needed()
+
+    @property
+    def image(self):
+        return self.area.locator(".dst-explorer-picture img")
+
+    def shown(self):
+        """The picture, and the numbers it tells."""
+        return self.image.get_attribute("src"), self.image.get_attribute("alt")
+
+    def wait_for_another(self, before):
+        for _ in range(600):
+            now = self.shown() if self.image.count() else (None, None)
+            if None not in now and now[0] != before[0] and now[1] != before[1]:
+                return
+            assert not self.area.locator(".dst-explorer-picture pre").count(), self.area.inner_text()
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"the picture is still {before[1]}")
+
+    def sliders(self):
+        return [label.inner_text() for label in self.area.locator(".widget-hslider .widget-label").all()]
+
+    def move(self, label):
+        """With the keyboard, forwards, or backwards where it stands at its end."""
+        slider = self.area.locator(".widget-hslider").filter(has=self.page.get_by_text(label, exact=True))
+        handle, told = slider.locator(".noUi-handle"), slider.locator(".widget-readout")
+        before, value = self.shown(), told.inner_text()
+        handle.focus()
+        for key in ("ArrowRight", "ArrowLeft"):
+            handle.press(key)
+            self.page.wait_for_timeout(300)
+            if told.inner_text() != value:
+                break
+        self.wait_for_another(before)
+
+    def press(self, name):
+        self.area.get_by_role("button", name=name).click()
+
+    def wait_for_status(self, text, seconds=60):
+        self.area.get_by_text(re.compile(text)).wait_for(timeout=1000 * seconds)
+
+    # --- what each kind can do ---
+
+    def is_moved_by_every_slider(self, expected):
+        assert self.sliders() == expected
+        for label in expected:
+            self.move(label)
+
+    def trains_and_stops(self):
+        before = self.shown()
+        self.press("Train it now")
+        self.wait_for_status("^Training, seed")
+        self.wait_for_another(before)
+        self.wait_for_status("^Done: seed")
+        assert "fresh run" in self.shown()[1]
+        self.press("Train it now")
+        self.wait_for_status("epoch 1 of|epoch 2 of")
+        self.press("Stop")
+        self.wait_for_status("^(Stopped|Done): seed")  # a second is short
+
+    def plays_pauses_and_saves(self, folder):
+        before = self.shown()
+        self.area.locator(".widget-play button").first.click()
+        self.wait_for_another(before)
+        self.area.locator(".widget-play button").first.click()
+        self.press("Save a GIF")
+        self.wait_for_status("^Saved ")
+        assert list(folder.glob("mask_*.gif"))
+
+    def takes_a_guess(self):
+        assert not self.image.count()
+        self.area.locator("input[type=number]").fill("77")
+        self.area.locator("input[type=number]").press("Enter")
+        self.press("Commit and reveal")
+        self.image.wait_for(timeout=60_000)
+        assert "Your guess, a dashed line: 77%." in self.shown()[1]
+
+
+DST = ["sparsity", "prune interval (steps)", "drop fraction", "grow by", "allocation", "initialisation"]
+TIME_MACHINE, OBSERVATORY = ["update", "layer", "colours"], ["look at", "layer"]
+STORAGE, MEMORY, BREAK_EVEN = ["sparsity", "rows = columns"], ["sparsity", "batch"], ["width", "batch"]
+GUESS = None
 
 
 @pytest.mark.parametrize(
-    ("name", "sliders"),
+    ("name", "explorers"),
     [
-        ("01_sparsity_basics.ipynb", ["sparsity", "rows = columns"]),
-        ("02_masked_layers.ipynb", ["sparsity"]),
-        ("03_dst_loop.ipynb", ["sparsity", "prune interval (steps)"]),
-        ("04_mask_evolution.ipynb", ["layer", "epoch", "colours"]),
-        ("05_csr_benchmark.ipynb", ["width", "batch"]),
-        ("06_truly_sparse_training.ipynb", ["sparsity", "batch"]),
+        ("01_sparsity_basics.ipynb", [GUESS, STORAGE]),
+        ("02_masked_layers.ipynb", [["sparsity"]]),
+        ("03_dst_loop.ipynb", [DST]),
+        ("04_mask_evolution.ipynb", [TIME_MACHINE, OBSERVATORY]),
+        ("05_csr_benchmark.ipynb", [GUESS, BREAK_EVEN]),
+        ("06_truly_sparse_training.ipynb", [MEMORY]),
+        ("07_closing_the_gap.ipynb", [GUESS]),
     ],
 )
-def test_moving_each_slider_changes_the_picture(page, lab, name, sliders):
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    run_all(page, lab, name)
+def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, explorers):
+    address, folder = lab
+    run_all(page, address, name)
     keep_screenshot(page, f"{name}-run", height=14_000)
     warnings = page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").all_inner_texts()
     assert not warnings
-
-    page.locator(".widget-hslider").first.scroll_into_view_if_needed()
-    picture(page).wait_for()
-    for i, label in enumerate(sliders):
-        slider = page.locator(".widget-hslider", has_text=label)
-        handle = slider.locator(".noUi-handle")
-        before, told = picture(page).get_attribute("src"), picture(page).get_attribute("alt")
-        handle.focus()
-        handle.press("ArrowRight")
-        page.wait_for_function(
-            "src => document.querySelector('.dst-explorer-picture img')?.src !== src", arg=before, timeout=60_000
-        )
-        assert picture(page).get_attribute("alt") != told  # the numbers, not only the pixels
-        keep_screenshot(page, f"{name}-slider-{i}")
-    assert page.locator(".dst-explorer-picture pre").count() == 0  # no error in its place
+    assert page.locator(".dst-explorer-picture").count() == len(explorers)
+    use_all(page, explorers, folder / "notebooks", name)
     assert not errors
+
+
+def test_every_control_of_every_explorer_in_voila(page, voila, errors):
+    address, folder = voila
+    page.goto(address)
+    explorers = [DST, TIME_MACHINE, OBSERVATORY, STORAGE, MEMORY, BREAK_EVEN, ["sparsity"]]
+    page.locator(".dst-explorer-picture img").nth(len(explorers) - 1).wait_for(timeout=180_000)
+    use_all(page, explorers, folder, "voila")
+    assert not errors
+
+
+def use_all(page, explorers, folder, name):
+    for number, sliders in enumerate(explorers):
+        explorer = Explorer(page, number)
+        if sliders is GUESS:
+            explorer.takes_a_guess()
+        else:
+            explorer.is_moved_by_every_slider(sliders)
+        if sliders is DST:
+            explorer.trains_and_stops()
+        if sliders is TIME_MACHINE:
+            explorer.plays_pauses_and_saves(folder)
+        keep_screenshot(page, f"{name}-explorer-{number}")

@@ -17,7 +17,9 @@ from dst_tutorial.measures import (
     neurons,
     out_degrees,
     overlap,
+    paths,
     returns,
+    share_by_cell,
     survival,
 )
 from dst_tutorial.sparsify import sparse_layers
@@ -169,3 +171,24 @@ def test_measures_of_nothing_say_so():
         exploration_rate([])
     with pytest.raises(ValueError, match="names or shapes differ"):
         jaccard(full, {"a": Mask.of(np.ones((4, 1)))})
+
+
+@given(st.floats(0.3, 0.95), st.integers(0, 9))
+def test_paths_against_products_of_matrices(sparsity, seed):
+    masks = masks_of(sparsify(SlideCNN((3, 4), (6, 5), 8), sparsity, seed=seed))
+    onward = np.ones(10)
+    for mask in reversed(masks.values()):
+        kernels = mask.unpack().reshape(*mask.shape[:2], -1).sum(2)  # a path for each weight of a kernel
+        if len(onward) != len(kernels):
+            onward = onward.reshape(len(kernels), -1).sum(1)
+        onward = onward @ kernels
+    assert paths(masks) == pytest.approx(onward)
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 7), st.integers(1, 7), st.integers(0, 9))
+def test_cells_hold_the_mean_of_their_weights(rows, columns, down, across, seed):
+    mask = np.random.default_rng(seed).random((rows, columns)) < 0.3
+    found = share_by_cell(mask.ravel().nonzero()[0], mask.shape, (down, across))
+    expected = [[mask[i : i + down, j : j + across].mean() for j in range(0, columns, across)]
+                for i in range(0, rows, down)]  # fmt: skip
+    assert found == pytest.approx(np.array(expected))

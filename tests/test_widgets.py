@@ -1,29 +1,41 @@
 """The functions behind the explorers over the whole range of their controls, and the explorers without a browser."""
 
 import re
+import subprocess
+import sys
+import time
+from itertools import pairwise
 
 import ipywidgets as ipw
 import numpy as np
 import pytest
+import torch
 from conftest import make_dataset
 from matplotlib.figure import Figure
+from PIL import Image
 
-from dst_tutorial import plots, widgets
+from dst_tutorial import SlideCNN, mlp, plots, sparsify, widgets
+from dst_tutorial.algorithms import SET, RigL
+from dst_tutorial.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.breakeven import DENSE, SPARSE
 from dst_tutorial.experiments import load_masks
 from dst_tutorial.figures import LAYERS
-from dst_tutorial.notebook import by_mode, mode, png
-from dst_tutorial.rules import SCHEDULES
-from dst_tutorial.widgets import INTERVALS, SPARSITIES, draw_dst, draw_signals, explorer, train_live
+from dst_tutorial.measures import Mask, neurons, out_degrees, paths
+from dst_tutorial.notebook import by_mode, mode, png, unattended
+from dst_tutorial.optim import Adam
+from dst_tutorial.training import History, Snapshot, fit
+from dst_tutorial.widgets import breakeven, dst, signals, storage
+from dst_tutorial.widgets.dst import DstExplorer, draw_dst
+from dst_tutorial.widgets.explorer import explorer
+from dst_tutorial.widgets.signals import draw_signals
+from dst_tutorial.widgets.storage import SPARSITIES
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small_data():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(widgets, "_some_mnist", lambda: make_dataset(320, 64))
-        widgets.train_live.cache_clear()
+        patch.setattr(signals, "_images", lambda: make_dataset(10, 64).test_images)
         yield
-        widgets.train_live.cache_clear()
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
@@ -36,51 +48,329 @@ def test_signals_at_every_sparsity(sparsity):
     assert fan_in[-1] / drawn[-1] > 2 * kept[-1] / dense[-1]  # each against dense under its own rule
 
 
-@pytest.mark.parametrize("sparsity", SPARSITIES)
-@pytest.mark.parametrize("grow", widgets.RULES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_dst_at_every_point(sparsity, grow, schedule):
-    explored = []
-    for interval in INTERVALS:
-        figure = draw_dst(sparsity, interval, grow, schedule)
-        accuracy, static = (line.get_ydata() for line in figure.axes[0].lines)
-        assert len(accuracy) == len(static) == widgets.LIVE_EPOCHS
-        r_s, kept = (line.get_ydata() for line in figure.axes[1].lines)
-        assert len(r_s) == 1 + 14 // interval  # 4 epochs of 5 steps, 75% of them
-        assert r_s[0] == pytest.approx(100 * (1 - sparsity), rel=0.02)
-        assert kept[0] == 100
-        explored.append(r_s[-1])
-    assert explored == sorted(explored, reverse=True)  # the shorter the interval, the more is explored
-    assert train_live(sparsity, None, 42) is train_live(sparsity, None, 42)
+# --- the DST explorer -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return load_atlas()
+
+
+def test_dst_at_every_point(recorded):
+    for point in POINTS:
+        figure, entry = draw_dst(**point._asdict()), recorded.points[point]
+        lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+        (name,) = (n for n in lines if n != "static mask, recorded")
+        assert tuple(lines["static mask, recorded"]) == recorded.points[point.static].mean
+        assert tuple(lines[name]) == entry.mean
+        explored, kept = (line.get_ydata() for line in figure.axes[2].lines[:2])
+        at = CHOICES["update_interval"].index(point.update_interval)
+        assert (explored[at], kept[at]) == (100 * entry.explored, 100 * entry.kept)
+        assert f"ends at {entry.mean[-1]:.1f}%" in figure.get_label()
+
+
+def test_a_fresh_run_is_drawn_on_top():
+    figure = draw_dst([50.0, 60.0], (0.5, 0.25), sparsity=0.9)
+    fresh = next(line for line in figure.axes[0].lines if line.get_label() == "fresh run")
+    assert list(fresh.get_ydata()) == [50, 60]
+    assert [line.get_ydata()[0] for line in figure.axes[2].lines[2:4]] == [50, 25]
+    assert "A fresh run has come to 60.0% in epoch 2." in figure.get_label()
+
+
+@pytest.fixture
+def box(monkeypatch):
+    monkeypatch.setattr("dst_tutorial.atlas.load_mnist_6000", lambda: make_dataset(640, 64))
+    return DstExplorer()
+
+
+def finish(box, seconds=60):
+    box._thread.join(seconds)
+    assert not box._thread.is_alive()
+
+
+def test_every_slider_changes_the_dst_explorer(box):
+    for name, values in CHOICES.items():
+        control = box.controls[name]
+        seen = set()
+        for value in values:
+            control.value = value
+            seen.add(box.picture.value)
+        assert len(seen) == len(values), name
+        control.value = getattr(Point(), name)
+
+
+def test_it_trains_the_point_where_the_sliders_stand(box):
+    box.controls["sparsity"].value = 0.8
+    before = box.picture.value
+    box.train.click()
+    assert box.train.disabled
+    finish(box)
+    assert "fresh run has come to" in box.picture.value != before
+    assert re.match(rf"Done: seed 1000, {EPOCHS} epochs, [\d.]+%", box.status.value)
+    assert not box.train.disabled
+    assert box.stop.disabled
+    box.controls["sparsity"].value = 0.9  # another point has no fresh run
+    assert "fresh" not in box.picture.value
+    box.train.click()
+    finish(box)
+    assert "seed 1001" in box.status.value
+
+
+def test_it_can_be_stopped_and_answers_meanwhile(box, monkeypatch):
+    slow = dst.train_point
+
+    def train_point(point, seed, on_epoch):
+        return slow(point, seed, on_epoch=lambda epoch: (time.sleep(0.3), on_epoch(epoch))[1])
+
+    monkeypatch.setattr(dst, "train_point", train_point)
+    box.train.click()
+    assert not box.stop.disabled
+    before = box.picture.value
+    box.controls["allocation"].value = "uniform"
+    assert box.picture.value != before
+    box.stop.click()
+    finish(box)
+    assert re.match(r"Stopped: seed 1000, [1-7] epochs", box.status.value)
+
+
+def test_a_failing_training_says_so(box, monkeypatch):
+    monkeypatch.setattr(dst, "train_point", lambda *_, **__: 1 / 0)
+    box.train.click()
+    finish(box)
+    assert "ZeroDivisionError" in box.picture.value
+    assert not box.train.disabled
+
+
+def test_the_sample_and_a_stale_atlas_are_named(monkeypatch):
+    monkeypatch.setattr("dst_tutorial.atlas.load_mnist_6000", lambda: make_dataset(64, 64, "mnist-sample-6000"))
+    monkeypatch.setattr("dst_tutorial.atlas.fingerprint", lambda: "another")
+    box = DstExplorer()
+    assert "<b>stale</b>" in box.status.value
+    box.run(Point(), 7)
+    assert "do not compare" in box.status.value
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_storage_at_every_point(sparsity):
-    for size in widgets.SIZES:
+    for size in storage.SIZES:
         label = widgets.draw_storage(sparsity, size).get_label()
         shown = float(re.search(r"CSR, int32 ([\d.]+)%", label).group(1))
         n = round((1 - sparsity) * size * size)
         assert shown == pytest.approx(100 * (8 * n + 4 * (size + 1)) / (4 * size * size), abs=4 if size < 100 else 0.2)
 
 
+# --- masks ------------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_mask_at_every_point(layer):
     recorded = load_masks("slides")
-    for epoch in range(11):
+    for update in range(len(recorded.snapshots)):
+        now = recorded.snapshots[update].masks[layer]
         for palette in plots.PALETTES:
-            figure = widgets.draw_mask(layer, epoch, palette)
+            figure = widgets.draw_moment(recorded, layer, update, palette)
             image = figure.axes[0].images[0].get_array()
-            now = recorded.masks_at(epoch)[layer]
-            assert (np.isin(image, (1, 3)) == now.unpack().reshape(image.shape)).all()
-            box = figure.axes[0].get_window_extent()
-            for pixels in (box.width / image.shape[1], box.height / image.shape[0]):
-                assert pixels == pytest.approx(round(pixels), abs=1e-6)
-                assert pixels > 0.9
+            rows, columns = now.shape[0], now.size // now.shape[0]
+            assert (
+                f"{now.active:,} of {now.size:,} active, sparsity {1 - now.active / now.size:.3%}" in figure.get_label()
+            )
+            if image.shape == (rows, columns):
+                assert (np.isin(image, (1, 3)) == now.unpack().reshape(image.shape)).all()
+                box = figure.axes[0].get_window_extent()
+                for pixels in (box.width / image.shape[1], box.height / image.shape[0]):
+                    assert pixels == pytest.approx(round(pixels), abs=1e-6)
+                    assert pixels > 0.9
+            else:  # in cells: together they are all active weights
+                down, across = (-(-size // n) for size, n in zip((rows, columns), image.shape, strict=True))
+                whole = now.unpack().reshape(rows, columns)
+                assert image[0, 0] == whole[:down, :across].mean()
+                assert image[-1, -1] == whole[(image.shape[0] - 1) * down :, (image.shape[1] - 1) * across :].mean()
+
+
+@pytest.fixture(scope="module")
+def histories():
+    found = {}
+    for name, algorithm, seed in (("set", SET, 1), ("erk-rigl", RigL, 2)):
+        model = sparsify(mlp(784, 30, 20, 10), 0.9, seed=seed, kind="sparse")
+        engine = algorithm(model, Adam(model.parameters()), seed=seed,
+                           unit="steps", update_interval=5, stop=0.9)  # fmt: skip
+        found[name] = fit(model, make_dataset(320, 64), epochs=4, topology=engine, progress=False)
+    return found
+
+
+def test_the_time_machine_scrubs_and_plays(histories):
+    box = widgets.time_machine(histories["set"])
+    last = len(histories["set"].snapshots) - 1
+    assert last > 2
+    seen = set()
+    for update in range(last + 1):
+        box.play.value = update  # what the browser does at every tick
+        assert box.update.value == update
+        seen.add(box.picture.value)
+    assert len(seen) == last + 1
+    for layer in box.layer.options:
+        box.layer.value = layer
+        assert layer in box.picture.value
+
+
+def test_a_gif_has_every_update(histories, tmp_path):
+    history = histories["set"]
+    file = widgets.save_gif(history, "fc2", tmp_path / "new" / "m.gif")
+    with Image.open(file) as gif:
+        assert gif.n_frames == len(history.snapshots)
+        frames = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            frames.append(np.asarray(gif.convert("L")).astype(int))
+    assert all((a != b).any() for a, b in pairwise(frames))
+    with Image.open(widgets.save_gif(history, "fc2", tmp_path / "few.gif", most=3)) as gif:
+        assert gif.n_frames == 3
+
+
+def test_the_time_machine_saves_beside_the_notebook(histories, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    box = widgets.time_machine(histories["set"])
+    box.save.click()
+    assert (tmp_path / "mask_fc3.gif").stat().st_size > 1000
+    assert "Saved mask_fc3.gif" in box.status.value
+    monkeypatch.setattr("dst_tutorial.widgets.masks.write", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+    box.save.click()
+    assert "Not saved: no. Start Jupyter in a folder that you may write to." in box.status.value
+
+
+def test_what_has_no_masks_is_refused():
+    with pytest.raises(ValueError, match="no masks"):
+        widgets.time_machine(History())
+    with pytest.raises(ValueError, match="there are none in"):
+        widgets.observatory({"dense": History()})
+    with pytest.raises(ValueError, match="no run at all"):
+        widgets.observatory({})
+
+
+# --- the observatory --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", widgets.OBSERVATIONS)
+def test_every_observation_of_every_layer(histories, what):
+    for layer in ("fc1", "fc2", "fc3"):
+        figure = widgets.draw_observation(histories, what, layer)
+        assert figure.get_label()
+        assert png(figure)
+        widgets.draw_observation({"set": histories["set"]}, what, layer)
+
+
+def test_convolutions_are_observed_too():
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.8)
+    engine = SET(model, torch.optim.Adam(model.parameters()), unit="steps", update_interval=1)
+    data = make_dataset(64, 64)
+    small = type(data)("mnist", data.train_images[..., :8, :8], data.train_labels, data.test_images[..., :8, :8],
+                       data.test_labels)  # fmt: skip
+    history = fit(model, small, epochs=2, batch_size=16, topology=engine, progress=False)
+    for what in widgets.OBSERVATIONS:
+        widgets.draw_observation({"set": history}, what, "conv2")
+
+
+def test_the_pictures_show_the_measures(histories):
+    last = histories["set"].snapshots[-1].masks
+    figure = widgets.draw_observation({"set": histories["set"]}, "inputs read", "fc1")
+    assert (figure.axes[1].images[0].get_array().ravel() == out_degrees(last["fc1"])).all()
+    figure = widgets.draw_observation({"set": histories["set"]}, "paths", "fc1")
+    assert (figure.axes[1].images[0].get_array().ravel() == paths(last)).all()
+    figure = widgets.draw_observation({"set": histories["set"]}, "units lost", "fc1")
+    dead = [units.dead for units in list(neurons(last).values())[:-1]]
+    assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(100 * np.concatenate(dead).mean())
+
+
+def test_runs_of_two_networks_are_refused(histories):
+    other = History(snapshots=[Snapshot(0, 0, {"a": Mask.of([[True]])})])
+    with pytest.raises(ValueError, match="not of one network"):
+        widgets.draw_observation({"one": histories["set"], "two": other}, "age", "a")
+
+
+WIDE = """
+import resource, torch
+from dst_tutorial import RigL, SparseSequential, SparseLinear
+from dst_tutorial.algorithms import SET
+from dst_tutorial.measures import masks_of
+from dst_tutorial.optim import Adam
+from dst_tutorial.training import History, Snapshot
+from dst_tutorial.widgets import OBSERVATIONS, draw_moment, draw_observation
+wide = 100_000
+net = SparseSequential(SparseLinear(784, wide, density=1e-2), SparseLinear(wide, wide, density=1e-4),
+                       SparseLinear(wide, 10, density=1e-1))
+engine = SET(net, Adam(net.parameters()), unit="steps", update_interval=1, duration=10)
+history = History(snapshots=[Snapshot(0, 0, masks_of(net))])
+for step in (1, 2):
+    net(torch.randn(8, 784)).sum().backward()
+    engine.step()
+    history.snapshots.append(Snapshot(step, 1, masks_of(net)))
+for what in OBSERVATIONS:
+    draw_observation({"set": history}, what, "1")
+draw_moment(history, "1", 2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is told in other units elsewhere")
+def test_a_network_100_000_units_wide_is_observed_in_two_gigabytes():
+    done = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    assert float(done.stdout) < 2  # a dense mask of its middle layer alone would take ten
+
+
+# --- predict, run, reveal ---------------------------------------------------------------------------------------------
+
+
+def a_figure(drawn=None):
+    if drawn is not None:
+        drawn.append(1)
+    return plots.training_curves({"dense": [[90.0, 95.0]]})
+
+
+def test_a_prediction_reveals_only_what_was_committed():
+    drawn = []
+    box = widgets.predict("How accurate?", lambda: a_figure(drawn), low=0, high=100, start=50)
+    title, row, picture = box.children
+    guess, commit = row.children
+    assert not drawn
+    assert "<img" not in picture.value
+    guess.value = 93
+    commit.click()
+    assert drawn == [1]
+    assert "Your guess, a dashed line: 93%." in picture.value
+    assert guess.disabled
+    assert commit.disabled
+    assert "How accurate?" in title.value
+
+
+@pytest.mark.parametrize(("axis", "place"), [("x", 1.5), ("y", 93.0), ("x", 40.0), ("y", -10.0)])
+def test_a_guess_is_drawn_where_it_lies(axis, place):
+    figure = plots.with_guess(a_figure(), axis, place, "so much")
+    axes = figure.axes[0]
+    low, high = sorted(axes.get_xlim() if axis == "x" else axes.get_ylim())
+    assert low <= place <= high
+    line = axes.lines[-1]
+    assert set(line.get_xdata() if axis == "x" else line.get_ydata()) == {place}
+
+
+def test_predictions_step_aside_where_nobody_is_there(monkeypatch):
+    assert not unattended()
+    monkeypatch.setenv("DST_TUTORIAL_UNATTENDED", "1")
+    assert isinstance(widgets.predict("?", a_figure, low=0, high=1, start=0), Figure)
+
+
+def test_a_prediction_that_cannot_be_drawn_says_so():
+    box = widgets.predict("?", lambda: 1 / 0, low=0, high=1, start=0)
+    box.children[1].children[1].click()
+    assert "ZeroDivisionError" in box.children[2].value
+
+
+# --- storage and break-even -------------------------------------------------------------------------------------------
 
 
 def test_break_even_at_every_point():
     for width in (16, 40):  # those of the explorer would take a minute
-        for batch in widgets.BATCHES:
+        for batch in breakeven.BATCHES:
             figure = widgets.draw_break_even(width, batch, rounds=1)
             lines = {line.get_label(): line for line in figure.axes[0].lines}
             assert list(lines) == [*DENSE, *SPARSE]
@@ -90,13 +380,13 @@ def test_break_even_at_every_point():
 
 def test_bytes_at_every_point():
     told = {}
-    for sparsity in widgets.FROM_DENSE:
-        for batch in widgets.IMAGES:
+    for sparsity in storage.FROM_DENSE:
+        for batch in storage.IMAGES:
             label = widgets.draw_training_bytes(sparsity, batch).get_label()
             told[sparsity, batch] = dict(re.findall(r"([\w+ ]+): ([\d.]+) MB", label.replace("; ", ";")))
     megabytes = {point: {form: float(mb) for form, mb in forms.items()} for point, forms in told.items()}
     assert all(set(forms) == {"dense", "Dense+Mask", "truly sparse"} for forms in megabytes.values())
-    assert len({forms["dense"] for forms in megabytes.values()}) == len(widgets.IMAGES)  # sparsity saves it nothing
+    assert len({forms["dense"] for forms in megabytes.values()}) == len(storage.IMAGES)  # sparsity saves it nothing
     assert megabytes[0.0, 1]["truly sparse"] > megabytes[0.0, 1]["dense"]  # the indices
     assert megabytes[0.99, 1]["truly sparse"] < megabytes[0.99, 1]["dense"] / 20
 
@@ -136,21 +426,41 @@ def test_an_error_at_the_first_value_is_raised_and_a_later_one_shown():
     assert "<img" in box.children[1].value
 
 
-def test_the_explorers_have_labelled_keyboard_controls():
-    for make in (
-        widgets.storage_explorer,
-        widgets.signal_explorer,
-        widgets.dst_explorer,
-        widgets.mask_explorer,
-        widgets.break_even_explorer,
-        widgets.memory_explorer,
-    ):
-        controls = make().children[0].children
+def controls_of(box):
+    for child in box.children:
+        if hasattr(child, "children"):
+            yield from controls_of(child)
+        elif not isinstance(child, ipw.HTML):
+            yield child
+
+
+def test_the_explorers_have_labelled_keyboard_controls(histories):
+    boxes = [
+        widgets.storage_explorer(),
+        widgets.signal_explorer(),
+        widgets.dst_explorer(),
+        widgets.time_machine(histories["set"]),
+        widgets.observatory(histories),
+        widgets.break_even_explorer(),
+        widgets.memory_explorer(),
+        widgets.predict("?", a_figure, low=0, high=1, start=0),
+    ]
+    for box in boxes:
+        controls = list(controls_of(box))
         assert controls
         for control in controls:
-            assert isinstance(control, ipw.SelectionSlider)
-            assert control.description
-            assert not control.continuous_update
+            assert control.description or isinstance(control, ipw.Play)
+            assert not getattr(control, "continuous_update", False)
+
+
+def test_a_picture_takes_its_room_at_once_and_never_shrinks():
+    slider = ipw.IntSlider(value=5)
+    picture = explorer(lambda inches: Figure(figsize=(2, inches)), inches=slider).children[1]
+    assert 'width="200" height="500"' in picture.value
+    tallest = picture.layout.min_height
+    slider.value = 2
+    assert 'height="200"' in picture.value
+    assert picture.layout.min_height == tallest
 
 
 def test_the_clock(monkeypatch):

@@ -3,14 +3,24 @@
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never the only cue.
 """
 
+from .atlas import point_of_atlas
 from .breakeven import break_even_maps, from_sparsity, times_by_sparsity
 from .comparisons import effects, frontier, waterfall
-from .look import LOOKS, NAMES, PALETTES, SLIDE, style
-from .masks import explored_over_time, mask_changes, mask_close_up, mask_evolution, mask_product, topology_update
+from .look import LOOKS, NAMES, PALETTES, SLIDE, style, with_guess
+from .masks import explored_over_time, mask_changes, mask_evolution, mask_moment, mask_product, topology_update
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
 from .timing import cost_by_connections, readings, same_losses, timings
-from .topologies import ages, drop_schedules, exploration_and_survival, inputs_read, neurons_lost
-from .training import accuracies, accuracy_by_sparsity, signal_strength, topology_in_motion, training_curves
+from .topologies import (
+    ages,
+    degrees,
+    drop_schedules,
+    exploration_and_survival,
+    inputs_read,
+    neurons_lost,
+    shares_by_update,
+    similarity,
+)
+from .training import accuracies, accuracy_by_sparsity, signal_strength, training_curves
 
 __all__ = [
     "LOOKS",
@@ -24,6 +34,7 @@ __all__ = [
     "bytes_by_sparsity",
     "bytes_held",
     "cost_by_connections",
+    "degrees",
     "dense_and_sparse",
     "drop_schedules",
     "effects",
@@ -34,19 +45,22 @@ __all__ = [
     "inputs_read",
     "layer_budgets",
     "mask_changes",
-    "mask_close_up",
     "mask_evolution",
+    "mask_moment",
     "mask_product",
     "neurons_lost",
+    "point_of_atlas",
     "readings",
     "same_losses",
+    "shares_by_update",
     "signal_strength",
+    "similarity",
     "storage_formats",
     "style",
     "times_by_sparsity",
     "timings",
-    "topology_in_motion",
     "topology_update",
     "training_curves",
     "waterfall",
+    "with_guess",
 ]

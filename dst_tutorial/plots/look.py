@@ -92,6 +92,25 @@ def new_figure(width: float, height: float, alt: str) -> Figure:
     return figure
 
 
+def with_guess(figure: Figure, axis: str, place: float, told: str) -> Figure:
+    """The figure with a reader's guess in it: a line across its first axes at the coordinate `place` of "x" or "y"."""
+    axes = figure.axes[0]
+    line = axes.axvline if axis == "x" else axes.axhline
+    line(place, color=VERMILLION, linestyle=(0, (4, 2)), linewidth=2)
+    where = {"x": ((place, 0.97), ("data", "axes fraction")), "y": ((0.02, place), ("axes fraction", "data"))}
+    at, coordinates = where[axis]
+    axes.annotate(f"your guess: {told}", at, xycoords=coordinates, textcoords="offset points", xytext=(4, 4),
+                  va="bottom" if axis == "y" else "top", color=VERMILLION, weight="bold")  # fmt: skip
+    lowest, highest = sorted(axes.get_xlim() if axis == "x" else axes.get_ylim())
+    if not lowest <= place <= highest:  # far off: make room for it
+        widen = axes.set_xlim if axis == "x" else axes.set_ylim
+        flipped = axes.xaxis_inverted() if axis == "x" else axes.yaxis_inverted()
+        limits = min(lowest, place), max(highest, place)
+        widen(limits[::-1] if flipped else limits)
+    figure.set_label(f"{figure.get_label()} Your guess, a dashed line: {told}.")
+    return figure
+
+
 def styled(function):
     """Draw under our style."""
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..measures import CHANGES, Mask, changes
+from ..measures import CHANGES, Mask, changes, share_by_cell
 from .look import (
     BLACK,
     BLUE,
@@ -140,23 +140,51 @@ def _grid(rows: int, columns: int, panels: int, height: float = 5.6) -> tuple[in
 
 
 @styled
-def mask_close_up(before: Mask, after: Mask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
-    """One mask against an earlier one, of a layer of any size: every weight at least a pixel, at `figure.dpi`."""
+def mask_moment(before: Mask, after: Mask, palette: str = "okabe-ito", title: str = "mask") -> Figure:
+    """One mask against an earlier one, of a layer of any size: weight by weight where each can have a pixel.
+
+    Else in two panels, by cells of as many weights as are needed: the share of each cell that is active, and that has
+    just moved. Every weight counts in one cell.
+    """
+    gone, come = (np.setdiff1d(a.positions, b.positions, assume_unique=True)
+                  for a, b in ((before, after), (after, before)))  # fmt: skip
+    moved = f"−{len(gone):,} +{len(come):,}" if len(gone) or len(come) else "no update"
+    told = f"{after.active:,} of {after.size:,} active, sparsity {1 - after.active / after.size:.3%}; {moved}"
+    rows, columns = _flat(after)
+    if rows <= 420 and columns <= 900:
+        return _weight_by_weight(before, after, palette, title, told)
+    beside = columns < 2 * rows
+    block = -(-rows // (420 if beside else 200)), -(-columns // (440 if beside else 900))
+    shape = -(-rows // block[0]), -(-columns // block[1])
+    figure = new_figure(
+        9.6, 5.2, f"{title}: {told}. Drawn in {shape[0]} by {shape[1]} cells of {block[0]} by {block[1]} weights."
+    )
+    panels = figure.subplots(*((1, 2) if beside else (2, 1)))
+    for axes, positions, what in (
+        (panels[0], after.positions, "active"),
+        (panels[1], np.concatenate([gone, come]), "just moved"),
+    ):
+        shares = share_by_cell(positions, (rows, columns), block)
+        image = axes.imshow(shares, cmap="cividis", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
+        axes.set(xticks=[], yticks=[], xlabel="inputs", ylabel="units", title=f"share {what}")
+        axes.grid(False)
+    figure.colorbar(image, ax=list(panels), shrink=0.8)
+    figure.suptitle(f"{title}: {told}\n{block[0]} x {block[1]} weights a cell", fontsize=11)
+    return figure
+
+
+def _weight_by_weight(before: Mask, after: Mask, palette: str, title: str, told: str) -> Figure:
     rows, columns = _flat(after)
     pixels = max(1, min(900 // columns, 420 // rows)), max(1, min(900 // columns, 420 // rows), 60 // rows)
     width, height = columns * pixels[0], rows * pixels[1]
-    figure = new_figure(
-        max(width + 40, 700) / 100,
-        (height + 90) / 100,
-        f"{title}, {palette} colours: {after.active:,} of {after.size:,} weights are active; {_moves(before, after)}.",
-    )
+    figure = new_figure(max(width + 40, 960) / 100, (height + 90) / 100, f"{title}, {palette} colours: {told}.")
     figure.set_layout_engine("none")
     whole_width, whole_height = (round(100 * inches) for inches in figure.get_size_inches())
     axes = figure.add_axes(((whole_width - width) // 2 / whole_width, 15 / whole_height,
                             width / whole_width, height / whole_height))  # fmt: skip
     _draw_changes(axes, before, after, palette, aspect="auto")
     axes.set(xticks=[], yticks=[])
-    axes.set_title(f"{title}: {after.active:,} active, {_moves(before, after)}", fontsize=11, pad=6)
+    axes.set_title(f"{title}: {told}", fontsize=11, pad=6)
     _legend_of_changes(figure, palette, "upper center")
     return figure
 

@@ -74,8 +74,8 @@ def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: st
 
 
 @styled
-def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """Connections out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale."""
+def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = "connections") -> Figure:
+    """Connections (or paths) out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale."""
     middle = {
         name: picture[len(picture) // 4 : -(len(picture) // 4), picture.shape[1] // 4 : -(picture.shape[1] // 4)].mean()
         for name, picture in degrees.items()
@@ -84,14 +84,14 @@ def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "") -> Figure:
         f"{name}: {middle[name]:.1f} a pixel in the middle half, {picture.mean():.1f} on average"
         for name, picture in degrees.items()
     )
-    figure = new_figure(2.9 * len(degrees) + 0.9, 3.3, f"How many connections leave each input pixel. {told}.")
+    figure = new_figure(2.9 * len(degrees) + 0.9, 3.3, f"How many {what} leave each input pixel. {told}.")
     highest = max(picture.max() for picture in degrees.values())
     panels = figure.subplots(1, len(degrees), squeeze=False)[0]
     for axes, (name, picture) in zip(panels, degrees.items(), strict=True):
         image = axes.imshow(picture, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest")
         axes.set(title=name, xticks=[], yticks=[])
         axes.grid(False)
-    figure.colorbar(image, ax=list(panels), label="connections", shrink=0.8)
+    figure.colorbar(image, ax=list(panels), label=what, shrink=0.8)
     figure.suptitle(title)
     return figure
 
@@ -120,4 +120,63 @@ def neurons_lost(shares: Mapping[str, Mapping[float, tuple[float, float]]], titl
     axes.set(xticks=range(len(sparsities)), xticklabels=[f"{100 * s:g}%" for s in sparsities], xlabel="sparsity",
              ylabel="hidden units (%)", title=title)  # fmt: skip
     axes.legend(ncols=2)
+    return figure
+
+
+@styled
+def shares_by_update(series: Mapping[str, Sequence[float]], updates: Mapping[str, Sequence[int]], label: str,
+                     title: str = "") -> Figure:  # fmt: skip
+    """A share in [0, 1] along the topology updates: `series[name]` at `updates[name]`, drawn in percent."""
+    told = "; ".join(f"{NAMES.get(n, n)} ends at {100 * v[-1]:.1f}%" for n, v in series.items() if len(v))
+    figure = new_figure(9, 3.4, f"{label}, by update. {told}.")
+    axes = figure.subplots()
+    others = iter(((GREEN, ":"), (BLUE, "-."), (ORANGE, "--"), (GREY, "-")) * 4)
+    for name, values in series.items():
+        colour, line = LOOKS[name][::2] if name in LOOKS else next(others)
+        axes.plot(updates[name], [100 * v for v in values], line, color=colour, label=NAMES.get(name, name))
+    axes.set(xlabel="update", ylabel=f"{label} (%)", ylim=(0, None), title=title)
+    axes.legend()
+    return figure
+
+
+@styled
+def similarity(tables: Mapping[str, tuple[Sequence[str], np.ndarray]], title: str = "") -> Figure:
+    """Jaccard indices, a matrix each: `tables[name] = (what each row and column is, [n, n])`."""
+    told = "; ".join(
+        f"{NAMES.get(name, name)}: {labels[0]} and {labels[-1]} share {100 * table[0, -1]:.1f}%"
+        for name, (labels, table) in tables.items()
+    )
+    figure = new_figure(1.2 + 4.2 * len(tables), 4.2, f"How alike topologies are (Jaccard index). {told}.")
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, (name, (labels, table)) in zip(panels, tables.items(), strict=True):
+        image = axes.imshow(100 * table, cmap="cividis", vmin=0, vmax=100)
+        for (i, j), value in np.ndenumerate(table):
+            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
+                      color="black" if value > 0.6 else "white")  # fmt: skip
+        axes.set(xticks=range(len(labels)), yticks=range(len(labels)), title=NAMES.get(name, name))
+        axes.set_xticklabels(labels, rotation=90)
+        axes.set_yticklabels(labels)
+        axes.grid(False)
+    figure.colorbar(image, ax=list(panels), label="shared (%)", shrink=0.8)
+    figure.suptitle(title)
+    return figure
+
+
+@styled
+def degrees(fans: Mapping[str, Mapping[str, np.ndarray]], title: str = "") -> Figure:
+    """How many connections units have, a panel a kind (into, out of): `fans[kind][when]`, a number a unit."""
+    told = "; ".join(
+        f"{kind} {when}: {d.min()} to {d.max()}, {d.mean():.1f} on average"
+        for kind, by in fans.items()
+        for when, d in by.items()
+    )
+    figure = new_figure(10, 3.4, f"Connections of a unit. {told}.")
+    for axes, (kind, by) in zip(figure.subplots(1, len(fans), squeeze=False)[0], fans.items(), strict=True):
+        for (when, d), (colour, line) in zip(by.items(), ((GREY, "--"), (BLUE, "-"), (ORANGE, "-."), (GREEN, ":")),
+                                             strict=False):  # fmt: skip
+            axes.plot(np.sort(d)[::-1], np.arange(1, len(d) + 1) * 100 / len(d), line, color=colour,
+                      label=NAMES.get(when, when))  # fmt: skip
+        axes.set(xlabel=f"connections {kind} a unit", ylabel="units with at least so many (%)", ylim=(0, 102))
+        axes.legend(fontsize=9)
+    figure.suptitle(title)
     return figure

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, PURPLE, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, VERMILLION, new_figure, styled
 
 
 def _draw_seeds(axes, recipe: str, seeds: Sequence[Sequence[float]]) -> str:
@@ -89,39 +89,6 @@ def accuracies(seeds: Mapping[str, Sequence[float]], title: str = "") -> Figure:
     axes.set(yticks=range(len(seeds)), yticklabels=[NAMES.get(n, n) for n in seeds], xlabel="test accuracy (%)",
              title=title, ylim=(len(seeds) - 0.3, -0.6))  # fmt: skip
     axes.grid(axis="y", visible=False)
-    return figure
-
-
-@styled
-def topology_in_motion(accuracy: Mapping[str, Sequence[Sequence[float]]], steps: Sequence[int],
-                       explored: Sequence[float], kept: Sequence[float], title: str = "") -> Figure:  # fmt: skip
-    """What the sliders of notebook 03 move.
-
-    accuracy         recipe -> test accuracy (%) by epoch, one list a seed: mean and range are drawn
-    steps            at the start and after each topology update
-    explored, kept   at those steps: exploration rate R_s, and the share of the first mask that is still active
-    """
-    figure = new_figure(
-        10,
-        3.6,
-        f"Left: test accuracy by epoch, ending at "
-        f"{', '.join(f'{np.mean(c, axis=0)[-1]:.1f}% ({NAMES.get(n, n)})' for n, c in accuracy.items())}, means of "
-        f"{len(next(iter(accuracy.values())))} seeds. Right: after the last of "
-        f"{len(steps) - 1} updates {100 * explored[-1]:.1f}% of all positions have been active at some time, and "
-        f"{100 * kept[-1]:.0f}% of the first connections still are.",
-    )
-    left, right = figure.subplots(1, 2)
-    for name, seeds in accuracy.items():
-        _draw_seeds(left, name, seeds)
-    left.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(None, 100), title=title)
-    left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    left.legend(loc="lower right")
-    right.step(steps, [100 * e for e in explored], where="post", color=GREEN, label="ever active (all positions)")
-    right.step(steps, [100 * k for k in kept], "--", where="post", color=PURPLE, label="first connections kept")
-    right.set(
-        xlabel="step", ylabel="%", ylim=(0, 140), yticks=range(0, 101, 20), title=f"{len(steps) - 1} topology updates"
-    )
-    right.legend(loc="upper right")
     return figure
 
 

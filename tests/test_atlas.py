@@ -1,0 +1,134 @@
+"""The atlas: one entry a point, made by the code that trains live, and honest about its age."""
+
+import ast
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from conftest import make_dataset
+
+from dst_tutorial import atlas
+from dst_tutorial.atlas import CHOICES, EPOCHS, POINTS, SEEDS, Point, condense, load_atlas, recipe_of, train_point
+from dst_tutorial.experiments import EXPERIMENTS, options_of
+from dst_tutorial.paths import results_folder
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_atlas()
+
+
+def test_every_choice_has_an_entry(shipped):
+    assert set(shipped.points) == set(POINTS)
+    assert len(POINTS) == 6 * 4 * (3 * 3 * 2 + 1)
+    for point, entry in shipped.points.items():
+        low, mean, high = (np.array(curve) for curve in (entry.low, entry.mean, entry.high))
+        assert len(mean) == EPOCHS
+        assert (low <= mean).all()
+        assert (mean <= high).all()
+        assert (min(entry.final), max(entry.final)) == (entry.low[-1], entry.high[-1])
+        assert len(entry.final) == len(SEEDS)
+        moves = point.update_interval is not None
+        assert (entry.updates > 0) == moves
+        assert (entry.kept < 1) == moves
+        assert entry.explored >= 0.999 * (1 - point.sparsity)
+
+
+def test_it_is_small():
+    assert (results_folder() / "atlas.json").stat().st_size < 2_000_000
+
+
+def test_where_the_mask_never_moves_there_is_one_point():
+    one, other = (Point(update_interval=None, drop_fraction=d, grow=g) for d, g in ((0.1, "random"), (0.5, "gradient")))
+    assert one.named() == other.named() == Point().static
+    assert Point(drop_fraction=0.5).named() != Point().named()
+
+
+def test_its_experiment_trains_each_point_as_the_explorer_does():
+    experiment = EXPERIMENTS["atlas"]
+    configs = {(c["recipe"]["name"], c["sparsity"], c["seed"]): c for c in experiment.configs()}
+    assert len(configs) == len(POINTS) * len(SEEDS)
+    for point in POINTS:
+        config = configs[recipe_of(point).name, point.sparsity, SEEDS[0]]
+        assert config["recipe"] == options_of(recipe_of(point))
+        assert atlas._point_of(config) == point
+        assert (config["backend"], config["epochs"]) == ("sparse", EPOCHS)
+
+
+def test_a_summary_says_what_the_runs_say(tmp_path):
+    """Every run of the experiment, with made-up numbers that tell it from all others."""
+    runs, expected = [], {}
+    for i, config in enumerate(EXPERIMENTS["atlas"].configs()):
+        number = config["seed"] - SEEDS[0]
+        curve = [10 + i % 50 + number + epoch for epoch in range(EPOCHS)]
+        expected.setdefault(atlas._point_of(config), []).append(curve)
+        runs.append({
+            "config": config, "epochs": [{"test_accuracy": a} for a in curve], "updates": 3,
+            "exploration_rate": 0.25, "overlap_with_start": 0.5,
+            "provenance": {"code": "1", "date": "today", "cpu": "c", "torch": "2"},
+        })  # fmt: skip
+    made = load_atlas(condense(runs, tmp_path / "a.json"))
+    for point, curves in expected.items():
+        entry = made.points[point]
+        assert entry.mean == pytest.approx(np.mean(curves, 0), abs=1e-3)
+        assert (entry.low, entry.high) == (tuple(np.min(curves, 0)), tuple(np.max(curves, 0)))
+        assert entry.final == tuple(c[-1] for c in curves)
+        assert (entry.explored, entry.kept, entry.updates) == (0.25, 0.5, 3)
+    assert not made.is_stale
+
+
+SOME = (Point(), Point(0.99, 5, 0.5, "random", "uniform", "dense"), Point(0.9).static)
+
+
+@pytest.mark.parametrize("point", SOME)
+def test_a_recorded_point_trained_again_lies_in_its_band(mnist, shipped, point):
+    curve = train_point(point, SEEDS[1]).history.curve("test_accuracy")
+    entry = shipped.points[point]
+    for found, low, high in zip(curve, entry.low, entry.high, strict=True):
+        assert low - 0.3 <= found <= high + 0.3  # another machine rounds otherwise
+
+
+def test_a_training_can_be_stopped():
+    seen = []
+
+    def after_two(epoch):
+        seen.append(epoch.epoch)
+        return epoch.epoch == 2
+
+    run = train_point(Point(), 1, make_dataset(), after_two)
+    assert seen == [1, 2]
+    assert run.history.interrupted
+    assert not train_point(Point(), 1, make_dataset(), lambda epoch: None).history.interrupted
+
+
+def test_it_says_when_it_is_stale(shipped, monkeypatch):
+    assert not replace(shipped, about=shipped.about | {"behind": atlas.fingerprint()}).is_stale
+    monkeypatch.setattr(atlas, "fingerprint", lambda: "another")
+    assert shipped.is_stale
+
+
+def test_comments_and_layout_do_not_make_it_stale_but_code_does():
+    def bare(code):
+        return repr(atlas._bare(ast.parse(code)))
+
+    code = 'def f(x, y=1):\n    """Says."""\n    return x + y\n'
+    assert bare(code) == bare('def f(x,\n      y=1):  # why\n    """Says more."""\n    return (x + y)\n')
+    for other in (code.replace("+", "-"), code.replace("y=1", "y=2"), code.replace("return", "yield")):
+        assert bare(code) != bare(other)
+
+
+def test_the_file_names_its_code(shipped):
+    assert {"code", "date", "cpu", "torch", "seeds", "epochs", "behind"} <= set(shipped.about)
+    assert "dirty" not in shipped.about["code"]
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="sweep atlas"):
+        load_atlas(tmp_path / "none.json")
+
+
+def test_every_choice_matters_to_the_recipe():
+    for name, values in CHOICES.items():
+        recipes = {json.dumps(asdict(recipe_of(Point(**{name: v})))) for v in values}
+        assert len(recipes) == (1 if name == "sparsity" else len(values))
