@@ -154,7 +154,8 @@ def mask_moment(before: Mask, after: Mask, palette: str = "okabe-ito", title: st
     if rows <= 420 and columns <= 900:
         return _weight_by_weight(before, after, palette, title, told)
     beside = columns < 2 * rows
-    block = -(-rows // (420 if beside else 200)), -(-columns // (440 if beside else 900))
+    most = (380, 380) if beside else (150, 760)  # cells down and across: each has a pixel, at least
+    block = -(-rows // most[0]), -(-columns // most[1])
     shape = -(-rows // block[0]), -(-columns // block[1])
     figure = new_figure(
         9.6, 5.2, f"{title}: {told}. Drawn in {shape[0]} by {shape[1]} cells of {block[0]} by {block[1]} weights."

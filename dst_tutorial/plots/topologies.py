@@ -76,10 +76,12 @@ def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: st
 @styled
 def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = "connections") -> Figure:
     """Connections (or paths) out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale."""
-    middle = {
-        name: picture[len(picture) // 4 : -(len(picture) // 4), picture.shape[1] // 4 : -(picture.shape[1] // 4)].mean()
-        for name, picture in degrees.items()
-    }
+
+    def middle_of(picture: np.ndarray) -> np.ndarray:
+        down, across = (size // 4 for size in picture.shape)
+        return picture[down : len(picture) - down, across : picture.shape[1] - across]
+
+    middle = {name: middle_of(picture).mean() for name, picture in degrees.items()}
     told = "; ".join(
         f"{name}: {middle[name]:.1f} a pixel in the middle half, {picture.mean():.1f} on average"
         for name, picture in degrees.items()
@@ -134,7 +136,8 @@ def shares_by_update(series: Mapping[str, Sequence[float]], updates: Mapping[str
     for name, values in series.items():
         colour, line = LOOKS[name][::2] if name in LOOKS else next(others)
         axes.plot(updates[name], [100 * v for v in values], line, color=colour, label=NAMES.get(name, name))
-    axes.set(xlabel="update", ylabel=f"{label} (%)", ylim=(0, None), title=title)
+    highest = 100 * max((max(values) for values in series.values() if len(values)), default=0)
+    axes.set(xlabel="update", ylabel=f"{label} (%)", ylim=(-0.02, 1.05) if highest < 1 else (0, None), title=title)
     axes.legend()
     return figure
 
