@@ -236,8 +236,8 @@ def test_the_time_machine_saves_beside_the_notebook(histories, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     box = widgets.time_machine(histories["set"])
     box.save.click()
-    assert (tmp_path / "mask_fc3.gif").stat().st_size > 1000
-    assert "Saved mask_fc3.gif" in box.status.value
+    assert (tmp_path / "mask_fc2.gif").stat().st_size > 1000
+    assert "Saved mask_fc2.gif" in box.status.value
     monkeypatch.setattr("dst_tutorial.widgets.masks.write", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
     box.save.click()
     assert "Not saved: no. Start Jupyter in a folder that you may write to." in box.status.value
@@ -257,11 +257,13 @@ def test_what_has_no_masks_is_refused():
 
 @pytest.mark.parametrize("what", widgets.OBSERVATIONS)
 def test_every_observation_of_every_layer(histories, what):
-    for layer in ("fc1", "fc2", "fc3"):
+    seen = set()
+    for layer in ("all layers", "fc1", "fc2", "fc3"):
         figure = widgets.draw_observation(histories, what, layer)
         assert figure.get_label()
-        assert png(figure)
+        seen.add(png(figure))
         widgets.draw_observation({"set": histories["set"]}, what, layer)
+    assert len(seen) == 4  # each layer has a picture of its own
 
 
 def test_convolutions_are_observed_too():
@@ -272,16 +274,17 @@ def test_convolutions_are_observed_too():
                        data.test_labels)  # fmt: skip
     history = fit(model, small, epochs=2, batch_size=16, topology=engine, progress=False)
     for what in widgets.OBSERVATIONS:
-        widgets.draw_observation({"set": history}, what, "conv2")
+        for layer in ("all layers", "conv2"):
+            widgets.draw_observation({"set": history}, what, layer)
 
 
 def test_the_pictures_show_the_measures(histories):
     last = histories["set"].snapshots[-1].masks
-    figure = widgets.draw_observation({"set": histories["set"]}, "inputs read", "fc1")
+    figure = widgets.draw_observation({"set": histories["set"]}, "inputs read")
     assert (figure.axes[1].images[0].get_array().ravel() == out_degrees(last["fc1"])).all()
-    figure = widgets.draw_observation({"set": histories["set"]}, "paths", "fc1")
+    figure = widgets.draw_observation({"set": histories["set"]}, "paths")
     assert (figure.axes[1].images[0].get_array().ravel() == paths(last)).all()
-    figure = widgets.draw_observation({"set": histories["set"]}, "units lost", "fc1")
+    figure = widgets.draw_observation({"set": histories["set"]}, "units lost")
     dead = [units.dead for units in list(neurons(last).values())[:-1]]
     assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(100 * np.concatenate(dead).mean())
 

@@ -69,5 +69,13 @@ def row(controls: Iterable[ipw.Widget]) -> ipw.Box:
 
 def slider(options: Iterable, value: object, description: str) -> ipw.SelectionSlider:
     """One of some values, or of (name, value) pairs; it tells its value when it comes to rest."""
-    return ipw.SelectionSlider(options=list(options), value=value, description=description, continuous_update=False,
-                               style={"description_width": "initial"})  # fmt: skip
+    options = list(options)
+    longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in options)
+    return ipw.SelectionSlider(
+        options=options,
+        value=value,
+        description=description,
+        continuous_update=False,
+        style={"description_width": "initial"},
+        layout={"width": f"{200 + 7 * (longest + len(description))}px"},  # room for the words on either side
+    )

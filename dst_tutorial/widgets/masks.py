@@ -49,7 +49,7 @@ class TimeMachine(ipw.VBox):
             raise ValueError("this history has no masks: the network was dense")
         self.history = history
         layers, last = list(history.snapshots[0].masks), len(history.snapshots) - 1
-        self.layer = slider(layers, layers[-1], "layer")
+        self.layer = slider(layers, layers[min(1, len(layers) - 1)], "layer")
         self.palette = slider(tuple(plots.PALETTES), "okabe-ito", "colours")
         self.update = ipw.IntSlider(min=0, max=last, value=min(1, last), description="update",
                                     continuous_update=False, style={"description_width": "initial"})  # fmt: skip
@@ -63,7 +63,7 @@ class TimeMachine(ipw.VBox):
             control.observe(self._show, names="value")
         self.save.on_click(self._save)
         super().__init__([
-            row([self.play, self.update, self.layer, self.palette]), row([self.save, self.status]), self.picture
+            row([self.play, self.update, self.palette, self.layer]), row([self.save, self.status]), self.picture
         ])  # fmt: skip
 
     def _show(self, *_) -> None:

@@ -24,11 +24,14 @@ from ..training import History
 from .explorer import explorer, slider
 
 MOMENTS = 10  # of a run, where each costs a picture or a walk through the network
+ALL = "all layers"
 Runs = Mapping[str, History]
 
 
-def _masks(history: History) -> list[Masks]:
-    return [snapshot.masks for snapshot in history.snapshots]
+def _masks(history: History, layer: str) -> list[Masks]:
+    """At every snapshot, of one layer or of all."""
+    every = [snapshot.masks for snapshot in history.snapshots]
+    return every if layer == ALL else [{layer: masks[layer]} for masks in every]
 
 
 def _moments(history: History) -> list[int]:
@@ -37,65 +40,80 @@ def _moments(history: History) -> list[int]:
     return sorted({round(i * last / (MOMENTS - 1)) for i in range(MOMENTS)})
 
 
+def _start_and_ends(runs: Runs, layer: str) -> dict[str, Masks]:
+    """The masks that the first run began with, and those that each run ended with."""
+    start = next(iter(runs.values()))
+    return {"start": _masks(start, layer)[0]} | {name: _masks(run, layer)[-1] for name, run in runs.items()}
+
+
 def _explored(runs: Runs, layer: str) -> Figure:
     steps = {name: [s.step for s in run.snapshots] for name, run in runs.items()}
-    masks = {name: _masks(run) for name, run in runs.items()}
-    return plots.exploration_and_survival(
-        steps, {n: list(exploration(m)) for n, m in masks.items()}, {n: survival(m) for n, m in masks.items()}
-    )
+    masks = {name: _masks(run, layer) for name, run in runs.items()}
+    explored, survived = ({name: list(of(m)) for name, m in masks.items()} for of in (exploration, survival))
+    return plots.exploration_and_survival(steps, explored, survived, layer)
 
 
 def _ages(runs: Runs, layer: str) -> Figure:
-    counts = {name: np.concatenate(list(ages(_masks(run)).values())) for name, run in runs.items()}
-    return plots.ages(counts, {name: len(run.snapshots) - 1 for name, run in runs.items()})
+    counts = {name: np.concatenate(list(ages(_masks(run, layer)).values())) for name, run in runs.items()}
+    return plots.ages(counts, {name: len(run.snapshots) - 1 for name, run in runs.items()}, layer)
 
 
 def _returned(runs: Runs, layer: str) -> Figure:
     shares, updates = {}, {}
     for name, run in runs.items():
-        counts = returns(_masks(run))
+        counts = returns(_masks(run, layer))
         shares[name] = [back / grown for grown, back in counts if grown]
         updates[name] = [i for i, (grown, _) in enumerate(counts, 1) if grown]
-    return plots.shares_by_update(shares, updates, "grown that had been active before")
+    return plots.shares_by_update(shares, updates, "grown that had been active before", layer)
 
 
 def _alike_in_time(runs: Runs, layer: str) -> Figure:
     tables = {}
     for name, run in runs.items():
-        moments = _moments(run)
-        masks = [run.snapshots[i].masks for i in moments]
-        tables[name] = [f"{i}" for i in moments], np.array([[jaccard(a, b) for b in masks] for a in masks])
-    return plots.similarity(tables, "Jaccard index between updates")
+        moments, every = _moments(run), _masks(run, layer)
+        tables[name] = [str(i) for i in moments], _jaccards([every[i] for i in moments])
+    return plots.similarity(tables, f"Jaccard index between updates, {layer}")
 
 
 def _alike_by_run(runs: Runs, layer: str) -> Figure:
     names = [plots.NAMES.get(name, name) for name in runs]
-    tables = {}
-    for when, i in (("at the start", 0), ("in the end", -1)):
-        masks = [run.snapshots[i].masks for run in runs.values()]
-        tables[when] = names, np.array([[jaccard(a, b) for b in masks] for a in masks])
-    return plots.similarity(tables, "Jaccard index between runs")
+    moments = {"at the start": 0, "in the end": -1}
+    tables = {when: (names, _jaccards([_masks(run, layer)[i] for run in runs.values()])) for when, i in moments.items()}
+    return plots.similarity(tables, f"Jaccard index between runs, {layer}")
+
+
+def _jaccards(masks: Sequence[Masks]) -> np.ndarray:
+    return np.array([[jaccard(a, b) for b in masks] for a in masks])
 
 
 def _degrees(runs: Runs, layer: str) -> Figure:
-    first = next(iter(runs.values())).snapshots[0].masks[layer]
-    masks = {"start": first} | {name: run.snapshots[-1].masks[layer] for name, run in runs.items()}
-    kinds = {"into": in_degrees, "out of": out_degrees}
-    return plots.degrees({kind: {when: of(mask) for when, mask in masks.items()} for kind, of in kinds.items()}, layer)
+    fans = {
+        kind: {
+            when: np.concatenate([of(mask) for mask in masks.values()])
+            for when, masks in _start_and_ends(runs, layer).items()
+        }
+        for kind, of in (("into", in_degrees), ("out of", out_degrees))
+    }
+    return plots.degrees(fans, layer)
 
 
 def _lost(runs: Runs, layer: str) -> Figure:
     shares = {}
     for name, run in runs.items():
-        found = [list(neurons(run.snapshots[i].masks).values())[:-1] for i in _moments(run)]  # not the outputs
-        shares[name] = [np.concatenate([units.dead for units in hidden]).mean() for hidden in found]
-    return plots.shares_by_update(shares, {n: _moments(run) for n, run in runs.items()}, "hidden units lost")
+        found = [neurons(run.snapshots[i].masks) for i in _moments(run)]
+        hidden = list(found[0])[:-1] if layer == ALL else [layer]  # outputs are not hidden
+        shares[name] = [np.concatenate([units[one].dead for one in hidden]).mean() for units in found]
+    return plots.shares_by_update(shares, {n: _moments(run) for n, run in runs.items()}, "units lost", layer)
 
 
-def _pictured(runs: Runs, count: Callable[[Masks], np.ndarray], what: str) -> Figure:
-    first = next(iter(runs.values()))
-    masks = {"start": first.snapshots[0].masks} | {n: run.snapshots[-1].masks for n, run in runs.items()}
-    return plots.inputs_read({plots.NAMES.get(n, n): as_picture(count(m)) for n, m in masks.items()}, what=what)
+def _pictured(runs: Runs, layer: str, count: Callable[[Masks], np.ndarray], what: str) -> Figure:
+    """A number an input of the layer, or of the network, from the masks of this layer and those behind it."""
+    found = {}
+    for when, masks in _start_and_ends(runs, ALL).items():
+        names = list(masks)
+        behind = names if layer == ALL else names[names.index(layer) :]
+        found[plots.NAMES.get(when, when)] = as_picture(count({name: masks[name] for name in behind}))
+    return plots.inputs_read(found, f"inputs of {'the network' if layer == ALL else layer}", what)
 
 
 def as_picture(values: np.ndarray) -> np.ndarray:
@@ -105,11 +123,11 @@ def as_picture(values: np.ndarray) -> np.ndarray:
 
 
 def _inputs(runs: Runs, layer: str) -> Figure:
-    return _pictured(runs, lambda masks: out_degrees(next(iter(masks.values()))), "connections")
+    return _pictured(runs, layer, lambda masks: out_degrees(next(iter(masks.values()))), "connections")
 
 
 def _paths(runs: Runs, layer: str) -> Figure:
-    return _pictured(runs, paths, "paths to the outputs")
+    return _pictured(runs, layer, paths, "paths to the outputs")
 
 
 OBSERVATIONS: dict[str, Callable[[Runs, str], Figure]] = {
@@ -125,8 +143,8 @@ OBSERVATIONS: dict[str, Callable[[Runs, str], Figure]] = {
 }
 
 
-def draw_observation(runs: Runs, what: str, layer: str) -> Figure:
-    """One of `OBSERVATIONS` on the masks of some runs of one network; of a single layer where it concerns one.
+def draw_observation(runs: Runs, what: str, layer: str = ALL) -> Figure:
+    """One of `OBSERVATIONS` on the masks of some runs of one network, or of one of its layers.
 
     ValueError where a run has no masks, or the runs are not of one network.
     """
@@ -145,10 +163,10 @@ def _check(runs: Runs) -> Sequence[str]:
 
 
 def observatory(runs: Runs) -> ipw.VBox:
-    """Choose what to look at, and for degrees the layer. `runs`: name -> the History of a run, of one network."""
+    """Choose what to look at, and at which layer. `runs`: name -> the History of a run, of one network."""
     layers = _check(runs)
     return explorer(
         lambda what, layer: draw_observation(runs, what, layer),
         what=slider(tuple(OBSERVATIONS), "exploration and survival", "look at"),
-        layer=slider(layers, layers[0], "layer"),
+        layer=slider((ALL, *layers), ALL, "layer"),
     )
