@@ -56,6 +56,7 @@ results: setup ## do the recorded runs that are missing (about four hours on two
 	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
 	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
 	$(BIN)/python -m dst_tutorial sweep forms
+	$(BIN)/python -m dst_tutorial sweep atlas --workers 2
 
 timings: setup ## time all that the notebooks show anew, on this machine (two hours; nothing else should run)
 	$(BIN)/python -m dst_tutorial bench all --record

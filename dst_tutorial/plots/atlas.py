@@ -37,7 +37,7 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     if live:
         left.plot(epochs[: len(live)], live, "o-", color=BLACK, label="fresh run")
     left.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xlim=(0.7, len(epochs) + 0.3))
-    left.set(ylim=(min(20.0, *point.low, *static.low), 100))
+    left.set(ylim=(max(0, 20 * ((min(*point.low, *static.low) - 2) // 20)), 100))
     left.legend(loc="lower right")
 
     places = range(len(by_interval))
@@ -55,7 +55,7 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
         for share, marker in zip(live_topology, "s^", strict=True):
             below.plot([here], [100 * share], marker, color=BLACK, markersize=8)
     below.set(xlabel="prune interval (steps)", ylabel="%", ylim=(0, 105))
-    below.legend(fontsize=8, loc="center left")
+    below.legend(fontsize=8, loc="center right")
     for axes in (above, below):
         axes.axvline(here, color=BLACK, alpha=0.15, linewidth=12)
         axes.set_xticks(places, ["never" if i is None else str(i) for i in by_interval])

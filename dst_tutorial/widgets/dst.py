@@ -22,7 +22,8 @@ NAMES = {
     "allocation": "allocation",
     "init": "initialisation",
 }
-WORDS = {None: "never", "dense": "as dense", "fan_in": "for its fan-in", "erk": "ERK"}
+NEVER = "never"  # a slider's value must not be None
+WORDS = {None: NEVER, "dense": "as dense", "fan_in": "for its fan-in", "erk": "ERK"}
 
 
 @cache
@@ -59,7 +60,7 @@ class DstExplorer(ipw.VBox):
     def __init__(self) -> None:
         first = Point()
         self.controls = {
-            name: slider([(WORDS.get(v, str(v)), v) for v in values], getattr(first, name), NAMES[name])
+            name: slider([(WORDS.get(v, str(v)), v or NEVER) for v in values], getattr(first, name), NAMES[name])
             for name, values in CHOICES.items()
         }
         self.train = ipw.Button(description="Train it now", tooltip="Train this point from a fresh seed, truly sparse")
@@ -79,7 +80,8 @@ class DstExplorer(ipw.VBox):
     @property
     def point(self) -> Point:
         """Where the sliders stand."""
-        return Point(**{name: control.value for name, control in self.controls.items()}).named()
+        chosen = {name: control.value for name, control in self.controls.items()}
+        return Point(**{name: None if value == NEVER else value for name, value in chosen.items()}).named()
 
     def _about(self) -> str:
         about, stale = _atlas().about, _atlas().is_stale
