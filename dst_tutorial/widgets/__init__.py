@@ -9,7 +9,7 @@ from .dst import draw_dst, dst_explorer
 from .masks import draw_moment, save_gif, time_machine
 from .observatory import OBSERVATIONS, draw_observation, observatory
 from .predict import predict
-from .signals import draw_signals, signal_explorer
+from .signals import draw_signals, layer_signals, signal_explorer
 from .storage import draw_storage, draw_training_bytes, memory_explorer, storage_explorer
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "draw_storage",
     "draw_training_bytes",
     "dst_explorer",
+    "layer_signals",
     "memory_explorer",
     "observatory",
     "predict",
