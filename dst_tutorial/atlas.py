@@ -1,7 +1,7 @@
-"""The atlas: a short truly sparse training at every point of a grid of choices, from three seeds each.
+"""The atlas: a short truly sparse training at every point of a grid of choices, from five seeds each.
 
-`python -m dst_tutorial sweep atlas` does the trainings and keeps of each point what a slider shows: mean and range over
-the seeds. `train_point` trains a point anew, from any seed, by the same lines.
+`python -m dst_tutorial sweep atlas` does the trainings and keeps of each point what a slider shows: mean and spread
+over the seeds. `train_point` trains a point anew, from any seed, by the same lines.
 """
 
 import ast
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from .data import Dataset, load_mnist_6000
 from .models import LeNet300100
@@ -54,6 +55,7 @@ CHOICES = {
 POINTS = tuple(dict.fromkeys(Point(*chosen).named() for chosen in itertools.product(*CHOICES.values())))
 SEEDS = (300, 301, 302, 303, 304)
 EPOCHS = 8
+BAND = 0.95  # of further runs
 
 
 def recipe_of(point: Point) -> Recipe:
@@ -97,12 +99,19 @@ class Entry:
     """A point's trainings: test accuracy (%) and shares in [0, 1]."""
 
     mean: tuple[float, ...]  # accuracy by epoch, over seeds
-    low: tuple[float, ...]  # and the range
-    high: tuple[float, ...]
+    sd: tuple[float, ...]  # sample standard deviation
     final: tuple[float, ...]  # accuracy after the last epoch, by seed
     explored: float  # share of all positions that were active at some time (R_s), mean over seeds
     kept: float  # share of the first connections that are active in the end
     updates: float  # that moved something
+
+    @property
+    def band(self) -> tuple[list[float], list[float]]:
+        """Where a further run lands, in 95 of 100 cases, by epoch: Student's prediction interval, ends in [0, 100]."""
+        seeds = len(self.final)
+        times = stats.t.ppf((1 + BAND) / 2, seeds - 1) * (1 + 1 / seeds) ** 0.5
+        pairs = list(zip(self.mean, self.sd, strict=True))
+        return [max(0.0, m - times * sd) for m, sd in pairs], [min(100.0, m + times * sd) for m, sd in pairs]
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ class Atlas:
 
 
 def condense(runs: Iterable[Mapping], file: Path | None = None) -> Path:
-    """Write what is kept of the runs of the experiment `atlas`: 3 seeds x 456 points in some hundred kilobytes."""
+    """Write what is kept of the runs of the experiment `atlas`: 5 seeds x 456 points in some hundred kilobytes."""
     found: dict[Point, list[Mapping]] = {}
     for run in runs:
         found.setdefault(_point_of(run["config"]), []).append(run)
@@ -128,8 +137,7 @@ def condense(runs: Iterable[Mapping], file: Path | None = None) -> Path:
         curves = np.array([[epoch["test_accuracy"] for epoch in run["epochs"]] for run in found[point]])
         entry = {
             "mean": curves.mean(0).round(3).tolist(),
-            "low": curves.min(0).round(3).tolist(),
-            "high": curves.max(0).round(3).tolist(),
+            "sd": curves.std(0, ddof=1).round(3).tolist(),
             "final": curves[:, -1].round(3).tolist(),
             "explored": round(statistics.mean(run["exploration_rate"] for run in found[point]), 5),
             "kept": round(statistics.mean(run["overlap_with_start"] for run in found[point]), 5),

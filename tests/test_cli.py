@@ -10,7 +10,7 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import benchmark, breakeven, doctor, figures, recorded, runner
+from dst_tutorial import atlas, benchmark, breakeven, doctor, figures, recorded, runner
 
 
 def run(*arguments, **environment):
@@ -169,12 +169,29 @@ def test_break_even(invoke, tmp_path, monkeypatch):
 
 
 def test_sweep(invoke, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "run", lambda experiment, **options: tmp_path / "-".join(map(str, options.values())))
+    def run(experiment, folder, **options):
+        assert folder is None  # among the results that ship
+        return tmp_path / "-".join(map(str, options.values()))
+
+    monkeypatch.setattr(runner, "run", run)
     assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("2-local-None")
     options = ("--executor", "dask", "--address", "tcp:")
     assert json.loads(invoke("sweep", "slides", *options, "--json").stdout)["file"].endswith("1-dask-tcp:")
     with pytest.raises(ValueError, match="unknown experiment 'nope'; choose from slides, algorithms, mnist1d"):
         invoke("sweep", "nope")
+
+
+def test_a_sweep_of_many_runs_keeps_them_out_of_the_results_that_ship(invoke, tmp_path, monkeypatch):
+    def run(experiment, folder, **options):
+        assert experiment.name == "atlas"
+        assert folder == tmp_path / "runs"
+        folder.mkdir()
+        (folder / "atlas.json").write_text('{"runs": [1, 2]}')
+
+    monkeypatch.setattr(cli, "data_folder", lambda: tmp_path)
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(atlas, "condense", lambda runs: tmp_path / f"of {len(runs)}")
+    assert json.loads(invoke("sweep", "atlas", "--json").stdout) == {"file": str(tmp_path / "of 2"), "runs": 2}
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from threading import Event, Thread
 
 import ipywidgets as ipw
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -66,7 +68,7 @@ def test_dst_at_every_point(recorded):
         explored, kept = (line.get_ydata() for line in figure.axes[2].lines[:2])
         at = CHOICES["update_interval"].index(point.update_interval)
         assert (explored[at], kept[at]) == (100 * entry.explored, 100 * entry.kept)
-        assert f"ends at {entry.mean[-1]:.1f}%" in figure.get_label()
+        assert f"ends at {entry.mean[-1]:.1f} ± {entry.sd[-1]:.1f}%" in figure.get_label()
 
 
 def test_a_fresh_run_is_drawn_on_top():
@@ -485,3 +487,30 @@ def test_figures_carry_their_alt_text():
     figure = plots.signal_strength({"dense": {"fc1": 1.0, "fc2": 0.5}})
     assert figure.get_label() == "How strong the signal is after each layer. After the last: dense 0.5."
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_pictures_of_two_threads_leave_matplotlibs_settings_alone():
+    """A live training draws in its thread while a slider draws in another."""
+    before, first_is_in, first_may_go, order = dict(mpl.rcParams), Event(), Event(), []
+
+    def first():
+        with plots.style():
+            first_is_in.set()
+            first_may_go.wait(10)
+            order.append("first")
+
+    def second():
+        first_is_in.wait(10)
+        with plots.style():
+            order.append("second")
+
+    threads = [Thread(target=first), Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    first_is_in.wait(10)
+    time.sleep(0.05)
+    first_may_go.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["first", "second"]
+    assert dict(mpl.rcParams) == before

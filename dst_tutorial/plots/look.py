@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
+from threading import RLock
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -76,10 +77,13 @@ STYLE = {
 }
 
 
+_STYLING = RLock()
+
+
 @contextmanager
 def style() -> Iterator[None]:
-    """Our look, whatever the reader's matplotlibrc says."""
-    with mpl.rc_context():
+    """Our look, whatever the reader's matplotlibrc says. In one thread at a time: the settings are the process's."""
+    with _STYLING, mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         yield

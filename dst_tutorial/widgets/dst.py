@@ -69,6 +69,7 @@ class DstExplorer(ipw.VBox):
         self.picture = Picture()
         self.seed = 1000  # of the next fresh run; none of the recorded ones
         self._asked_to_stop, self._thread = threading.Event(), None
+        self._drawing = threading.Lock()  # so that of two pictures the later is the one that stays
         self._live: dict[Point, tuple[list[float], tuple[float, float] | None]] = {}
         self._show()
         for control in self.controls.values():
@@ -90,8 +91,10 @@ class DstExplorer(ipw.VBox):
         return f"Recorded: {told}{warning if stale else ''}."
 
     def _show(self, *_) -> None:
-        live, topology = self._live.get(self.point, ((), None))
-        self.picture.show(draw_dst(live, topology, **self.point._asdict()))
+        with self._drawing:
+            point = self.point
+            live, topology = self._live.get(point, ((), None))
+            self.picture.show(draw_dst(live, topology, **point._asdict()))
 
     def _show_safely(self, *_) -> None:
         try:
