@@ -48,6 +48,7 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     ends, sds = [e.mean[-1] for e in entries], [e.sd[-1] for e in entries]
     above.errorbar(places, ends, sds, fmt="o", color=VERMILLION, capsize=3)
     above.set_ylabel("accuracy (%)")
+    above.set_title("after the last epoch, ± SD over seeds", fontsize=9)
     middle = sum(ends) / len(ends)
     ranges = [(m - sd, m + sd) for m, sd in zip(ends, sds, strict=True)]
     above.set_ylim(min(middle - 5, *(low for low, _ in ranges)), max(middle + 5, *(high for _, high in ranges)))
