@@ -94,7 +94,7 @@ class DstExplorer(ipw.VBox):
         with self._drawing:
             point = self.point
             live, topology = self._live.get(point, ((), None))
-            self.picture.show(draw_dst(live, topology, **point._asdict()))
+            self.picture.show(draw_dst(live, topology, **point._asdict()), self.controls.values())
 
     def _show_safely(self, *_) -> None:
         try:

@@ -23,23 +23,33 @@ class Picture(ipw.HTML):
         self.add_class("dst-explorer-picture")
         self._tallest = 0
 
-    def show(self, figure: Figure) -> None:
+    def show(self, figure: Figure, controls: Iterable[ipw.Widget] = ()) -> None:
+        """`controls` are told to screen readers: a slider's own handle has no name in core ipywidgets."""
         self._tallest = max(self._tallest, round(DPI * figure.get_size_inches()[1]) + 60)  # two lines of text
         self.layout.min_height = f"{self._tallest}px"
-        self.value = as_html(figure)
+        self.value = as_html(figure, ", ".join(map(_told, controls)))
 
     def show_error(self, error: Exception) -> None:
         self.value = f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
 
 
-def as_html(figure: Figure) -> str:
-    """An image that takes its room at once and appears whole, and its text, which screen readers say at a change."""
+def _told(control: ipw.Widget) -> str:
+    """Its name and its value, in the words on the page."""
+    return f"{control.description} {getattr(control, 'label', control.value)}"
+
+
+def as_html(figure: Figure, unseen: str = "") -> str:
+    """An image that takes its room at once and appears whole, and its text, which screen readers say at a change.
+
+    They say `unseen` before it.
+    """
     alt = html.escape(figure.get_label(), quote=True)
     data = base64.b64encode(png(figure)).decode()
     width, height = (round(DPI * inches) for inches in figure.get_size_inches())
     return (
         f'<img alt="{alt}" width="{width}" height="{height}" decoding="sync" style="max-width: 100%; height: auto" '
-        f'src="data:image/png;base64,{data}"><p aria-live="polite">{alt}</p>'
+        f'src="data:image/png;base64,{data}"><p aria-live="polite">'
+        f'<span style="position: absolute; clip-path: inset(50%)">{html.escape(unseen)} </span>{alt}</p>'
     )
 
 
@@ -48,7 +58,7 @@ def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
     picture = Picture()
 
     def show(*_) -> None:
-        picture.show(draw(**{name: control.value for name, control in controls.items()}))
+        picture.show(draw(**{name: control.value for name, control in controls.items()}), controls.values())
 
     def show_safely(*_) -> None:
         try:

@@ -68,7 +68,8 @@ class TimeMachine(ipw.VBox):
 
     def _show(self, *_) -> None:
         try:
-            self.picture.show(draw_moment(self.history, self.layer.value, self.update.value, self.palette.value))
+            figure = draw_moment(self.history, self.layer.value, self.update.value, self.palette.value)
+            self.picture.show(figure, (self.update, self.palette, self.layer))
         except Exception as error:
             self.picture.show_error(error)
 
