@@ -51,7 +51,7 @@ figures: setup ## draw the slides' figures and tables, and write the claims ledg
 	$(BIN)/python -m dst_tutorial claims
 	$(BIN)/python notebooks/build.py
 
-results: setup ## do the recorded runs that are missing (about four hours on two cores for all)
+results: setup ## do the recorded runs that are missing (nearly five hours on two cores for all)
 	$(BIN)/python -m dst_tutorial sweep slides --workers 2
 	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
 	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
