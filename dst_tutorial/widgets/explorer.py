@@ -29,6 +29,13 @@ class Picture(ipw.HTML):
         self.layout.min_height = f"{self._tallest}px"
         self.value = as_html(figure, ", ".join(map(_told, controls)))
 
+    def attempt(self, draw: Callable[[], Figure], controls: Iterable[ipw.Widget] = ()) -> None:
+        """Show what `draw` makes, or its error: in a widget's callback nobody would see it."""
+        try:
+            self.show(draw(), controls)
+        except Exception as error:
+            self.show_error(error)
+
     def show_error(self, error: Exception) -> None:
         self.value = f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
 
@@ -57,18 +64,12 @@ def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
     """`draw(**values)` below its controls, drawn anew at every move. An error is shown where the picture was."""
     picture = Picture()
 
-    def show(*_) -> None:
-        picture.show(draw(**{name: control.value for name, control in controls.items()}), controls.values())
+    def drawn() -> Figure:
+        return draw(**{name: control.value for name, control in controls.items()})
 
-    def show_safely(*_) -> None:
-        try:
-            show()
-        except Exception as error:  # in a widget's callback nobody would see it
-            picture.show_error(error)
-
-    show()  # an error at the first values is the cell's error
+    picture.show(drawn(), controls.values())  # an error at the first values is the cell's error
     for control in controls.values():
-        control.observe(show_safely, names="value")
+        control.observe(lambda _: picture.attempt(drawn, controls.values()), names="value")
     return ipw.VBox([row(controls.values()), picture])
 
 

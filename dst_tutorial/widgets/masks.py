@@ -67,11 +67,10 @@ class TimeMachine(ipw.VBox):
         ])  # fmt: skip
 
     def _show(self, *_) -> None:
-        try:
-            figure = draw_moment(self.history, self.layer.value, self.update.value, self.palette.value)
-            self.picture.show(figure, (self.update, self.palette, self.layer))
-        except Exception as error:
-            self.picture.show_error(error)
+        self.picture.attempt(
+            lambda: draw_moment(self.history, self.layer.value, self.update.value, self.palette.value),
+            (self.update, self.palette, self.layer),
+        )
 
     def _save(self, _) -> None:
         self.status.value = "Drawing ..."

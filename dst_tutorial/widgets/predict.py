@@ -29,10 +29,7 @@ def predict(question: str, draw: Callable[[], Figure], *, low: float, high: floa
 
     def reveal(_) -> None:
         guess.disabled = commit.disabled = True
-        try:
-            picture.show(plots.with_guess(draw(), axis, place(guess.value), f"{guess.value:g}{unit}"))
-        except Exception as error:
-            picture.show_error(error)
+        picture.attempt(lambda: plots.with_guess(draw(), axis, place(guess.value), f"{guess.value:g}{unit}"))
 
     commit.on_click(reveal)
     box = ipw.VBox([ipw.HTML(f"<b>{question}</b>"), row([guess, commit]), picture])
