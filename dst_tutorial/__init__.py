@@ -10,7 +10,8 @@ The package behind the notebooks. Its modules stand on floors, and imports run o
     plots, experiments                       drawing; the runs behind every number
     selection, ablation, atlas               how a recipe was chosen, what its parts are worth; a grid for the explorers
     breakeven, structures                    from which sparsity on it pays, and why; zeros that suit the hardware
-    recipes, benchmark                       named ways to train, a few lines each; honest timing
+    by_recipe, benchmark                     train by a recipe; honest timing
+    recipes                                  named ways to train, a few lines each
     training, measures, ledger               fit, evaluate, History; exploration, overlap; bytes
     algorithms, rivals                       SET, RigL and their controls; every way to compute a sparse network
     sparsify, topology                       make a network sparse; drop and grow (the engine imports no layer)

@@ -75,9 +75,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network by a recipe (the slides' network on MNIST, MLP1D on MNIST-1D) and report the last epoch."""
+    from .by_recipe import train as run_recipe
     from .models import NETWORKS
     from .recipes import find_recipe
-    from .recipes import train as run_recipe
     from .sparsify import check_sparsity
 
     found = find_recipe(recipe)  # all before the data are fetched

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from .by_recipe import Run, train
 from .data import Dataset, load_mnist_6000
 from .models import LeNet300100
 from .paths import results_folder, write
-from .recipes import Recipe, Run, train
+from .recipes import Recipe
 from .training import Epoch
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .by_recipe import build, engine
 from .choices import choose
 from .clock import Row, exact_float32, first_call, on_threads, take_turns
 from .convert import to_dense
@@ -23,7 +24,7 @@ from .data import Dataset, load_mnist
 from .ledger import macs
 from .models import LeNet300100, SlideCNN, mlp
 from .provenance import provenance
-from .recipes import build, engine, find_recipe
+from .recipes import find_recipe
 from .rivals import METHODS, Rival, rivals
 from .sparsify import count_weights, sparsify
 from .training import fit

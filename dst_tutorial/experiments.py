@@ -34,7 +34,7 @@ class Experiment:
     sparsities: tuple[float, ...] = (slides.SPARSITY,)
     network: str = "SlideCNN"  # of NETWORKS
     data_set: str = "mnist"  # of DATASETS
-    backend: str = "masked"  # of the sparse networks: see `recipes.train`
+    backend: str = "masked"  # of the sparse networks: see `by_recipe.train`
     test_once: bool = False  # look at the test images after the last epoch only
     condensed: bool = False  # its runs are many: only their summary ships, see `atlas.py`
     keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures

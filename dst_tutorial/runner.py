@@ -17,6 +17,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
+from .by_recipe import rehearse, train
 from .choices import choose
 from .data import DATASETS, Dataset
 from .experiments import Experiment, key_of, load_results, options_of
@@ -25,7 +26,7 @@ from .measures import exploration_rate, overlap
 from .models import NETWORKS
 from .paths import data_folder, results_folder, write
 from .provenance import provenance
-from .recipes import Recipe, rehearse, train
+from .recipes import Recipe
 from .training import Snapshot
 
 log = logging.getLogger(__name__)

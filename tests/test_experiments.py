@@ -7,11 +7,12 @@ from conftest import make_dataset
 from torch import nn
 
 from dst_tutorial import runner, training
+from dst_tutorial.by_recipe import build, parameters_left, train
 from dst_tutorial.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
 from dst_tutorial.ledger import macs
 from dst_tutorial.models import MLP1D, LeNet300100, SlideCNN, mlp
 from dst_tutorial.paths import results_folder
-from dst_tutorial.recipes import RECIPES, build, find_recipe, parameters_left, train
+from dst_tutorial.recipes import RECIPES, find_recipe
 from dst_tutorial.runner import run
 from dst_tutorial.sparsify import count_weights, sparse_layers, sparsify
 from dst_tutorial.training import evaluate

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from .. import plots
+from ..by_recipe import build
 from ..data import load_mnist
 from ..models import SlideCNN
-from ..recipes import build, find_recipe
+from ..recipes import find_recipe
 from ..sparsify import sparsify
 from .explorer import explorer, slider
 from .storage import SPARSITIES
