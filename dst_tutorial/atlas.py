@@ -179,24 +179,42 @@ def load_atlas(file: Path | None = None) -> Atlas:
 
 # --- is it of this code? ----------------------------------------------------------------------------------------------
 
-BEHIND = (
-    *("algorithms", "allocation", "data", "initialisation", "models", "optim", "positions", "randomness", "rules"),
-    *("sparse", "sparsify", "topology", "training"),
+BEHIND = (  # the modules that run when a point is trained and measured
+    *("positions.py", "randomness.py", "kernels/*.py", "initialisation.py", "allocation.py", "sparse.py"),
+    *("sequential.py", "convert.py", "sparsify.py", "rules.py", "topology.py", "algorithms.py", "measures.py"),
+    *("optim.py", "models.py", "data.py", "training.py", "by_recipe.py"),
 )
 
 
 def fingerprint() -> str:
-    """The same for the same code behind a training, whatever its comments, docstrings and layout are."""
+    """The same for the same code behind a training, wherever it stands: imports, comments and docstrings aside."""
     package = Path(__file__).parent
-    files = [*(package / f"{name}.py" for name in BEHIND), *sorted((package / "kernels").glob("*.py"))]
-    code = [_bare(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
-    return hashlib.sha256(repr(code).encode()).hexdigest()[:12]
+    files = [file for pattern in BEHIND for file in package.glob(pattern)]
+    return _digest(file.read_text(encoding="utf-8") for file in files)
+
+
+def _digest(sources: Iterable[str]) -> str:
+    """Of the statements of some modules, whichever module each is in."""
+    statements = {repr(_bare(node)) for source in sources for node in _telling(ast.parse(source).body)}
+    return hashlib.sha256(repr(sorted(statements)).encode()).hexdigest()[:12]
+
+
+def _telling(statements: Iterable[ast.AST]) -> list[ast.AST]:
+    """Those that do something: no docstring, no import, no list of names to import."""
+
+    def is_telling(node: ast.AST) -> bool:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            return node.targets[0].id != "__all__"
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return not (is_docstring or isinstance(node, ast.Import | ast.ImportFrom))
+
+    return list(filter(is_telling, statements))
 
 
 def _bare(node: object) -> object:
-    """A syntax tree as nested lists, without docstrings; the same in all versions of Python."""
+    """A syntax tree as nested lists; the same in all versions of Python."""
     if isinstance(node, list):
-        return [_bare(n) for n in node if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
+        return [_bare(n) for n in _telling(node)]
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
