@@ -31,7 +31,7 @@ from .measures import Mask
 from .models import SlideCNN, mlp
 from .paths import results_folder
 from .randomness import stream
-from .recorded import latest_first, machine, recorded, slide8
+from .recorded import latest_first, load_timings, machine, slide8
 from .rules import at_random, by_magnitude
 from .sparsify import sparse_layers, sparsify
 from .tables import (
@@ -181,12 +181,12 @@ def timings_of(run: dict) -> Figure:
 def training_step(case: str = "slides", threads: int = 1) -> Figure:
     """The recorded times of a training step of the slides' network, in every form."""
     wanted = {"case": case, "work": "training step", "batch": 64, "threads": threads}
-    return timings_of(latest_first(recorded("benchmark", **wanted))[0])
+    return timings_of(latest_first(load_timings("benchmark", **wanted))[0])
 
 
 def break_even(threads: int = 1) -> Figure:
     """One layer: from which sparsity on what pays, in time by width and batch, and in bytes."""
-    run = latest_first(recorded("breakeven", device="cpu", threads=threads))[0]
+    run = latest_first(load_timings("breakeven", device="cpu", threads=threads))[0]
     pairs = [("truly sparse", against) for against in DENSE] + [(method, "dense") for method in SPARSE[:2]]
     maps = {f"{method} against {against}": pays_from(run["points"], method, against) for method, against in pairs}
     keys = next(iter(maps.values()))
@@ -196,7 +196,7 @@ def break_even(threads: int = 1) -> Figure:
 
 def roofline(width: int = 2048, batch: int = 64, threads: int = 1) -> Figure:
     """One layer by its sparsity, in every form, and the least that the machine would allow."""
-    run = latest_first(recorded("breakeven", device="cpu", threads=threads))[0]
+    run = latest_first(load_timings("breakeven", device="cpu", threads=threads))[0]
     roof = Roofline(**run["roofline"])
     points = [point for point in run["points"] if (point["width"], point["batch"]) == (width, batch)]
     sparsities = sorted({point["sparsity"] for point in points} - {None})
@@ -207,7 +207,7 @@ def roofline(width: int = 2048, batch: int = 64, threads: int = 1) -> Figure:
 
 def linear_cost() -> Figure:
     """The recorded times of truly sparse layers, over four decades of connections."""
-    run = latest_first(recorded("scaling"))[0]
+    run = latest_first(load_timings("scaling"))[0]
     times = {int(count): ms for count, ms in run["times_ms"].items()}
     told = f"{run['batch']} samples, {run['threads']} thread of {run['provenance']['cpu']}"
     return plots.cost_by_connections(times, f"A training step of one layer, {100 * run['density']:g}% dense: {told}")

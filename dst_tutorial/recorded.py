@@ -34,7 +34,7 @@ def record(kind: str, result: dict, folder: Path | None = None) -> Path:
     return path
 
 
-def recorded(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
+def load_timings(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
     """The recorded results of a kind that have these values, such as `case="slides"`.
 
     FileNotFoundError, and ValueError where none has, say how to make them.
@@ -54,7 +54,7 @@ def recorded(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
 def slide8(threads: int | None = None) -> list[dict]:
     """The recorded benchmarks of slide 8's work: 100 images through the slides' network, the latest first."""
     wanted = {"case": "slides", "work": "inference", "batch": slides.SAMPLES, "sparsity": slides.SPARSITY}
-    return latest_first(recorded("benchmark", **wanted, **({"threads": threads} if threads else {})))
+    return latest_first(load_timings("benchmark", **wanted, **({"threads": threads} if threads else {})))
 
 
 def latest_first(runs: list[dict]) -> list[dict]:

@@ -14,7 +14,7 @@ from .experiments import (
     load_results,
     typical_seconds,
 )
-from .recorded import latest_first, machine, recorded, slide8
+from .recorded import latest_first, load_timings, machine, slide8
 from .rivals import METHODS
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
 
@@ -353,7 +353,7 @@ def forms_table(form: Callable[[list], str], comment: str) -> str:
 
 def break_even_table(form: Callable[[list], str], comment: str) -> str:
     """From which sparsity on what pays, likewise: one layer, on the CPU, one thread."""
-    run = latest_first(recorded("breakeven", device="cpu", threads=1))[0]
+    run = latest_first(load_timings("breakeven", device="cpu", threads=1))[0]
     rows = [
         {"": method, "against": against} | row
         for method in SPARSE
@@ -365,5 +365,5 @@ def break_even_table(form: Callable[[list], str], comment: str) -> str:
 
 def timing_table(form: Callable[[list], str], comment: str) -> str:
     """Inference, training steps and epochs in every form, likewise."""
-    runs = latest_first(recorded("benchmark"))
+    runs = latest_first(load_timings("benchmark"))
     return form(timing_rows(runs)) + comment.format(timing_line(runs))

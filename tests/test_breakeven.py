@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from dst_tutorial import breakeven
 from dst_tutorial.breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, layer_bytes, measure, pays_from, scaling
 from dst_tutorial.ledger import format_bytes
-from dst_tutorial.recorded import record, recorded
+from dst_tutorial.recorded import load_timings, record
 from dst_tutorial.tables import pays_rows
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_layers_are_measured_in_every_form_and_recorded(tmp_path, monkeypatch):
     assert len(result["points"]) == 2 * 2 * (len(DENSE) + 2 * len(SPARSE))
     assert all(len(point["times_ms"]) == 2 for point in result["points"])
     record("breakeven", result, tmp_path)
-    assert recorded("breakeven", tmp_path) == [result]
+    assert load_timings("breakeven", tmp_path) == [result]
 
 
 def test_unlike_layers_are_refused(monkeypatch):
@@ -138,7 +138,7 @@ def test_layers_of_several_sizes_are_measured_and_recorded(tmp_path):
     assert torch.get_num_threads() == threads
     assert {count: len(ms) for count, ms in result["times_ms"].items()} == {"300": 2, "3000": 2}
     record("scaling", result, tmp_path)
-    assert recorded("scaling", tmp_path) == [json.loads(json.dumps(result))]
+    assert load_timings("scaling", tmp_path) == [json.loads(json.dumps(result))]
 
 
 @pytest.mark.parametrize("connections", [300, 5_000])

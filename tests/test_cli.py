@@ -138,7 +138,7 @@ def test_bench(invoke, tmp_path, monkeypatch):
     options += [word for method in methods for word in ("--method", method)]
     (result,) = json.loads(invoke("bench", *options, "--record", "--json").stdout)["runs"]
     assert [row["method"] for row in result["rows"]] == methods
-    assert recorded.recorded("benchmark") == [result]
+    assert recorded.load_timings("benchmark") == [result]
     assert (result["sparsity"], result["batch"], result["threads"]) == (0.95, 20, 1)
     table = invoke("bench", *options, "--plots", tmp_path / "pictures").output
     for method in methods:
@@ -162,7 +162,7 @@ def test_break_even(invoke, tmp_path, monkeypatch):
     monkeypatch.setattr(breakeven, "roofline", lambda device: breakeven.Roofline(100.0, 10.0))
     options = ("--width", "20", "--batch", "3", "--rounds", "1", "--threads", "1")
     result = json.loads(invoke("break-even", *options, "--record", "--json").stdout)
-    assert recorded.recorded("breakeven") == [result]
+    assert recorded.load_timings("breakeven") == [result]
     told = invoke("break-even", *options).output
     assert "100 GFLOP/s, 10 GB/s" in told
     assert told.count("takes no longer than") == len(breakeven.SPARSE) * len(breakeven.DENSE)

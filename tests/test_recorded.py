@@ -2,7 +2,7 @@
 
 import pytest
 
-from dst_tutorial.recorded import KINDS, latest_first, machine, record, recorded, slide8
+from dst_tutorial.recorded import KINDS, latest_first, load_timings, machine, record, slide8
 
 
 def run_of(cpu="A(R) Processor @ 1 GHz", date="2026-01-01", threads=1, **work):
@@ -16,20 +16,20 @@ def test_a_run_takes_the_place_of_the_same_work_on_the_same_machine(kind, tmp_pa
     others = [run_of(cpu="B", **work), run_of(threads=2, **work), *(run_of(**work | {key: 2}) for key in work)]
     for run in (first, *others, first | {"rounds": 7}):
         record(kind, run, tmp_path)
-    found = recorded(kind, tmp_path)
+    found = load_timings(kind, tmp_path)
     assert len(found) == len(others) + 1
     assert first not in found
-    assert recorded(kind, tmp_path, rounds=7) == [first | {"rounds": 7}]
+    assert load_timings(kind, tmp_path, rounds=7) == [first | {"rounds": 7}]
 
 
 def test_what_is_not_there_says_how_to_make_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m dst_tutorial scaling --record"):
-        recorded("scaling", tmp_path)
+        load_timings("scaling", tmp_path)
     record("scaling", run_of(density=0.1, batch=3), tmp_path)
     with pytest.raises(ValueError, match=r"none of \{'batch': 4\}; make it with"):
-        recorded("scaling", tmp_path, batch=4)
+        load_timings("scaling", tmp_path, batch=4)
     with pytest.raises(ValueError, match="unknown kind 'speed'"):
-        recorded("speed", tmp_path)
+        load_timings("speed", tmp_path)
 
 
 def test_the_latest_comes_first_and_fewer_threads_before_more():
