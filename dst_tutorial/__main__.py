@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 
 from .choices import choose
-from .data import DATASETS, DataError, load_mnist
 from .paths import data_folder, figures_folder, write
+from .training import DATASETS, DataError, load_mnist
 
 log = logging.getLogger(__name__)
 app = typer.Typer(
@@ -75,10 +75,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network by a recipe (the slides' network on MNIST, MLP1D on MNIST-1D) and report the last epoch."""
-    from .by_recipe import train as run_recipe
-    from .models import NETWORKS
-    from .recipes import find_recipe
-    from .sparsify import check_sparsity
+    from .layers import check_sparsity
+    from .training import NETWORKS, find_recipe
+    from .training import train as run_recipe
 
     found = find_recipe(recipe)  # all before the data are fetched
     check_sparsity(sparsity)
@@ -130,8 +129,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time networks in every form, inference and training: outputs compared first, then median and quartiles."""
-    from . import benchmark, recorded, tables
-    from .figures import rendered, timings_of
+    from .show import rendered, tables, timings_of
+    from .studies import recorded
+    from .timing import benchmark
 
     results = []
     for task in benchmark.tasks(cases, work, batch, threads):
@@ -166,7 +166,9 @@ def break_even(
     """Time one layer over sparsity, width and batch: from which sparsity on does which method pay?"""
     from tqdm import tqdm
 
-    from . import breakeven, recorded, tables
+    from .show import tables
+    from .studies import recorded
+    from .timing import breakeven
 
     result = breakeven.measure(
         width or breakeven.WIDTHS,
@@ -196,7 +198,8 @@ def scaling(
     as_json: Json = False,
 ) -> None:
     """Time a training step of truly sparse layers, by their number of connections."""
-    from . import breakeven, recorded
+    from .studies import recorded
+    from .timing import breakeven
 
     sizes = [count for count in breakeven.CONNECTIONS if count <= largest]
     result = breakeven.scaling(sizes, rounds=rounds, threads=threads)
@@ -219,7 +222,7 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
-    from . import atlas, experiments, runner
+    from .studies import atlas, experiments, runner
 
     experiment = choose(name, experiments.EXPERIMENTS, "experiment")
     folder = data_folder() / "runs" if experiment.condensed else None
@@ -234,7 +237,7 @@ def sweep(
 @app.command()
 def latency(as_json: Json = False) -> None:
     """Time what the explorers promise: a slider's answer at every point, and a live training with its moving curve."""
-    from .widgets.dst import latency as measured
+    from .teaching import latency as measured
 
     found = measured()
     answers, trainings = found["answers_s"], found["trainings_s"]
@@ -253,7 +256,7 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw every figure and table from the result files: the same bytes from the same results."""
-    from .figures import write_all
+    from .show import write_all
 
     manifest = write_all(out or figures_folder())
     if as_json:
@@ -272,8 +275,7 @@ def claims(
 
     It fails, too, where a result file is not the one that the figures were drawn from.
     """
-    from .claims import ledger
-    from .figures import changed_results
+    from .show import changed_results, ledger
 
     text, complaints = ledger()
     complaints += [

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from .data import is_cached
 from .paths import data_folder, figures_folder
+from .training import is_cached
 
 
 @dataclass(frozen=True)

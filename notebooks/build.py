@@ -58,7 +58,7 @@ if importlib.util.find_spec("dst_tutorial") is None:
     source = os.environ.get("DST_TUTORIAL_SOURCE", "git+{REPOSITORY}")
     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
 
-from dst_tutorial.notebook import start
+from dst_tutorial.teaching import start
 
 start()"""
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from dst_tutorial import data
+from dst_tutorial.training import data
 
 torch.set_num_threads(1)
 settings.register_profile("here", deadline=None)  # a first call of torch takes seconds

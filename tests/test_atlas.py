@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 from conftest import make_dataset
 
-from dst_tutorial import atlas
-from dst_tutorial.atlas import CHOICES, EPOCHS, POINTS, SEEDS, Point, condense, load_atlas, recipe_of, train_point
-from dst_tutorial.experiments import EXPERIMENTS, options_of
 from dst_tutorial.paths import results_folder
+from dst_tutorial.studies import atlas
+from dst_tutorial.studies.atlas import (
+    CHOICES,
+    EPOCHS,
+    POINTS,
+    SEEDS,
+    Point,
+    condense,
+    load_atlas,
+    recipe_of,
+    train_point,
+)
+from dst_tutorial.studies.experiments import EXPERIMENTS, options_of
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +149,7 @@ def test_comments_imports_and_where_it_stands_do_not_make_it_stale_but_code_does
 
 def test_all_that_runs_in_a_training_is_looked_at():
     """But what only names things, and counts work for the summary."""
-    package, ran = Path(atlas.__file__).parent, set()
+    package, ran = Path(atlas.__file__).parent.parent, set()
 
     def note(frame, event, _):
         file = Path(frame.f_code.co_filename)

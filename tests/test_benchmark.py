@@ -10,8 +10,9 @@ import torch
 from conftest import make_dataset
 from torch import nn
 
-from dst_tutorial import SlideCNN, benchmark, mlp, sparsify
-from dst_tutorial.benchmark import (
+from dst_tutorial import SlideCNN, mlp, sparsify
+from dst_tutorial.timing import benchmark
+from dst_tutorial.timing.benchmark import (
     CASES,
     Case,
     UnlikeWork,
@@ -24,8 +25,8 @@ from dst_tutorial.benchmark import (
     tasks,
     training_step,
 )
-from dst_tutorial.clock import Row, row_of, rows_of, take_turns
-from dst_tutorial.rivals import METHODS, Rival, fused_adam, rivals
+from dst_tutorial.timing.clock import Row, row_of, rows_of, take_turns
+from dst_tutorial.timing.rivals import METHODS, Rival, fused_adam, rivals
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 # what every test machine has: neither a compiler, nor a library that is not installed with the project

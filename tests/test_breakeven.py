@@ -10,11 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from dst_tutorial import breakeven
-from dst_tutorial.breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, layer_bytes, measure, pays_from, scaling
-from dst_tutorial.ledger import format_bytes
-from dst_tutorial.recorded import load_timings, record
-from dst_tutorial.tables import pays_rows
+from dst_tutorial.layers.ledger import format_bytes
+from dst_tutorial.show.tables import pays_rows
+from dst_tutorial.studies.recorded import load_timings, record
+from dst_tutorial.timing import breakeven
+from dst_tutorial.timing.breakeven import (
+    DENSE,
+    SPARSE,
+    Roofline,
+    fewer_bytes_from,
+    layer_bytes,
+    measure,
+    pays_from,
+    scaling,
+)
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
 

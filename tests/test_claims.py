@@ -8,11 +8,12 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from dst_tutorial import claims, experiments, figures, recorded, tables
 from dst_tutorial.__main__ import app
-from dst_tutorial.claims import ARTEFACT, CLAIMS, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, ledger
 from dst_tutorial.paths import figures_folder, results_folder
-from dst_tutorial.recorded import record, slide8
+from dst_tutorial.show import claims, figures, tables
+from dst_tutorial.show.claims import ARTEFACT, CLAIMS, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, ledger
+from dst_tutorial.studies import experiments, recorded
+from dst_tutorial.studies.recorded import record, slide8
 
 ROOT = figures_folder().parent
 

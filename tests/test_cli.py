@@ -10,7 +10,10 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import atlas, benchmark, breakeven, doctor, figures, recorded, runner
+from dst_tutorial import doctor
+from dst_tutorial.show import figures
+from dst_tutorial.studies import atlas, recorded, runner
+from dst_tutorial.timing import benchmark, breakeven
 
 
 def run(*arguments, **environment):
@@ -257,7 +260,7 @@ def test_doctor_sees_a_folder_it_cannot_write(monkeypatch, tmp_path):
 
 def test_logs_go_to_standard_error(tmp_path):
     """Without network and npm the sample's warning is logged, and standard output is still one JSON document."""
-    code = "from dst_tutorial import data, __main__; data.SOURCES.clear(); __main__.main()"
+    code = "from dst_tutorial import __main__ as cli, training; training.data.SOURCES.clear(); cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "data", "--json"],
         capture_output=True,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dst_tutorial import data
-from dst_tutorial.data import DATASETS, MD5, SAMPLE, DataError, load_mnist, read_idx
+from dst_tutorial.training import data
+from dst_tutorial.training.data import DATASETS, MD5, SAMPLE, DataError, load_mnist, read_idx
 
 
 @pytest.fixture

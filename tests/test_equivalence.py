@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from conftest import make_dataset
 
 from dst_tutorial import LeNet300100, SlideCNN, fit, kernels, sparsify
-from dst_tutorial.algorithms import GMP, SET, RigL
-from dst_tutorial.measures import jaccard, masks_of
-from dst_tutorial.optim import Adam
+from dst_tutorial.topology.algorithms import GMP, SET, RigL
+from dst_tutorial.topology.measures import jaccard, masks_of
+from dst_tutorial.training.optim import Adam
 
 
 def trained(

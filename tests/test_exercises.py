@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dst_tutorial.exercises import (
+from dst_tutorial.teaching.exercises import (
     closing_the_gap,
     csr_benchmark,
     dst_loop,

@@ -6,16 +6,17 @@ import torch
 from conftest import make_dataset
 from torch import nn
 
-from dst_tutorial import runner, training
-from dst_tutorial.by_recipe import build, parameters_left, train
-from dst_tutorial.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
-from dst_tutorial.ledger import macs
-from dst_tutorial.models import MLP1D, LeNet300100, SlideCNN, mlp
+from dst_tutorial.layers.ledger import macs
+from dst_tutorial.layers.sparsify import count_weights, sparse_layers, sparsify
 from dst_tutorial.paths import results_folder
-from dst_tutorial.recipes import RECIPES, find_recipe
-from dst_tutorial.runner import run
-from dst_tutorial.sparsify import count_weights, sparse_layers, sparsify
-from dst_tutorial.training import evaluate
+from dst_tutorial.studies import runner
+from dst_tutorial.studies.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
+from dst_tutorial.studies.runner import run
+from dst_tutorial.training import loop as training
+from dst_tutorial.training.by_recipe import build, parameters_left, train
+from dst_tutorial.training.loop import evaluate
+from dst_tutorial.training.models import MLP1D, LeNet300100, SlideCNN, mlp
+from dst_tutorial.training.recipes import RECIPES, find_recipe
 
 TINY = Experiment("tiny", "a test", ("dense", "slides"), (1, 2), epochs=2, sparsities=(0.9,), keep_masks=("slides", 2))
 

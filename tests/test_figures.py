@@ -8,11 +8,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dst_tutorial import figures, plots, slides, tables
-from dst_tutorial.exercises import csr_benchmark
-from dst_tutorial.experiments import load_masks, load_results
-from dst_tutorial.measures import CHANGES, Mask, changes
 from dst_tutorial.paths import figures_folder
+from dst_tutorial.show import figures, plots, tables
+from dst_tutorial.studies import slides
+from dst_tutorial.studies.experiments import load_masks, load_results
+from dst_tutorial.teaching.exercises import csr_benchmark
+from dst_tutorial.topology.measures import CHANGES, Mask, changes
 
 
 @pytest.fixture(scope="module")

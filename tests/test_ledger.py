@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 from torch import nn
 
-from dst_tutorial import SlideCNN, ledger, mlp, sparsify, to_truly_sparse
-from dst_tutorial.ledger import activation_bytes, format_bytes, macs, masked_bytes, peak_memory, state_bytes
-from dst_tutorial.optim import Adam
+from dst_tutorial import SlideCNN, mlp, sparsify, to_truly_sparse
+from dst_tutorial.layers import ledger
+from dst_tutorial.layers.ledger import activation_bytes, format_bytes, macs, masked_bytes, peak_memory, state_bytes
+from dst_tutorial.training.optim import Adam
 
 
 @given(
@@ -116,7 +117,7 @@ def test_counting_leaves_no_hook_behind():
 
 
 ONE_AFTER_THE_OTHER = """
-from dst_tutorial.ledger import peak_memory
+from dst_tutorial.layers.ledger import peak_memory
 
 kept = b"x" * 64_000_000  # before: it does not count
 with peak_memory() as peak:

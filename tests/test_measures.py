@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dst_tutorial import SlideCNN, mlp, sparsify, to_truly_sparse
-from dst_tutorial.measures import (
+from dst_tutorial.layers.sparsify import sparse_layers
+from dst_tutorial.topology.measures import (
     Mask,
     ages,
     exploration,
@@ -22,7 +23,6 @@ from dst_tutorial.measures import (
     share_by_cell,
     survival,
 )
-from dst_tutorial.sparsify import sparse_layers
 
 
 @st.composite

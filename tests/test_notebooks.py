@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dst_tutorial import exercises
-from dst_tutorial.exercises import (
+from dst_tutorial.teaching import exercises
+from dst_tutorial.teaching.exercises import (
     closing_the_gap,
     csr_benchmark,
     dst_loop,

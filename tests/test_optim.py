@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dst_tutorial import optim
-from dst_tutorial.optim import Adam
+from dst_tutorial.training import optim
+from dst_tutorial.training.optim import Adam
 
 
 def stepped(kind, start, gradients, **options):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,55 +14,94 @@ import yaml
 from conftest import make_dataset
 from packaging.requirements import Requirement
 
-from dst_tutorial.models import LeNet300100
+from dst_tutorial.training.models import LeNet300100
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def floors():
-    """The floors as the package's own first lines list them, the lowest first: a list of sets of modules."""
+PACKAGE = ROOT / "dst_tutorial"
+
+
+def the_map():
+    """The package's own first lines, the lowest first: a list of (names, what they are)."""
     import dst_tutorial
 
-    lines = re.findall(r"^    (\w+(?:, \w+)*),?\s{2,}\S", dst_tutorial.__doc__, re.M)
-    listed = [set(line.split(", ")) for line in reversed(lines)]
-    return [listed[0] | listed[1], *listed[2:]]  # the ground floor takes two lines
+    lines = re.findall(r"^    (\w+(?:, \w+)*)\s{2,}(\S.*)", dst_tutorial.__doc__, re.M)
+    return [(names.split(", "), told) for names, told in lines]
 
 
-def imports_of(path):
-    """The package's own modules that a file imports, by their first name."""
-    found = set()
-    own = len(path.relative_to(ROOT / "dst_tutorial").parts) - 1  # so many dots stay inside a subpackage
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level > own:
-            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-    return found - {"__version__"}
+def module_of(path):
+    """Its dotted name below the package, as a tuple: ("layers", "sparse"); a folder's own is that of its face."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def test_imports_run_one_way():
-    floor = {module: i for i, modules in enumerate(floors()) for module in modules}
-    files = [p for p in (ROOT / "dst_tutorial").rglob("*.py") if p.name != "__init__.py"]
-    assert {p.relative_to(ROOT / "dst_tutorial").parts[0].removesuffix(".py") for p in files} == set(floor)
-    for path in files:
-        module = path.relative_to(ROOT / "dst_tutorial").parts[0].removesuffix(".py")
+def imports_of(path, *, late=True):
+    """The package's own modules that a file imports: set of tuples. Without those inside functions, if not `late`."""
+    found, tree = set(), ast.parse(path.read_text())
+    here = module_of(path) if path.name == "__init__.py" else module_of(path)[:-1]
+    for node in ast.walk(tree) if late else tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else ()))
+            for alias in node.names:
+                module = PACKAGE.joinpath(*base, alias.name)
+                is_module = module.with_suffix(".py").exists() or module.is_dir()
+                found.add((*base, alias.name) if is_module else base)
+    return found - {()}  # the version
+
+
+FILES = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+LATE = {("kernels", "cpu")}  # numba takes a second to import, and need not be there: not through the face
+
+
+def test_the_map_is_the_tree():
+    """Ten lines, and everything in the package stands on one of them."""
+    assert len(the_map()) == 10
+    listed = [name for names, _ in the_map() for name in names]
+    entries = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert sorted(listed) == sorted(entries)
+
+
+def test_folders_import_only_those_above_them():
+    floor = {name: i for i, (names, _) in enumerate(the_map()) for name in names}
+    for path in FILES:
+        mine = module_of(path)[0]
         for imported in imports_of(path):
-            assert floor[imported] <= floor[module], f"{module} imports {imported}, which stands above it"
+            assert floor[imported[0]] <= floor[mine], f"{path} imports {'.'.join(imported)}, which stands below it"
+
+
+def test_folders_know_each_other_by_their_faces():
+    """What another folder has is imported from its `__init__.py`, which says what it hands on."""
+    for path in FILES:
+        for imported in imports_of(path):
+            if imported[0] != module_of(path)[0] and imported not in LATE:
+                face = PACKAGE / imported[0] / "__init__.py"
+                handed_on = len(imported) == 2 and imported in imports_of(face)  # a module
+                assert len(imported) == 1 or handed_on, f"{path} reaches into {'.'.join(imported)}"
+
+
+def test_no_modules_import_each_other():
+    graph = {module_of(path): imports_of(path, late=False) - {module_of(path)} for path in FILES}
+    assert list(TopologicalSorter(graph).static_order())  # CycleError names the circle
 
 
 def test_the_engine_imports_no_layer():
-    reached, todo = set(), {"topology"}
+    """Nor does anything that it imports."""
+    reached, todo = set(), {("topology", "engine")}
     while todo:
         module = todo.pop()
         reached.add(module)
-        todo |= imports_of(ROOT / "dst_tutorial" / f"{module}.py") - reached
-    assert not reached & {"masked", "sparse", "sparsify", "models"}
+        todo |= imports_of(PACKAGE.joinpath(*module).with_suffix(".py")) - reached
+    assert {module[0] for module in reached} == {"topology", "choices", "positions", "randomness"}
+    assert {module[-1] for module in reached} == {"engine", "rules", "choices", "positions", "randomness"}
 
 
 def test_a_growth_rule_added_by_the_documentations_example_trains():
     """CONTRIBUTING's block as it stands there, in under 15 lines; then a recipe's run by its name."""
-    from dst_tutorial import algorithms, rules
-    from dst_tutorial.by_recipe import train
-    from dst_tutorial.recipes import RECIPES
+    from dst_tutorial.topology import algorithms, rules
+    from dst_tutorial.training.by_recipe import train
+    from dst_tutorial.training.recipes import RECIPES
 
     text = (ROOT / "CONTRIBUTING.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.S).group(1)

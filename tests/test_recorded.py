@@ -2,7 +2,7 @@
 
 import pytest
 
-from dst_tutorial.recorded import KINDS, latest_first, load_timings, machine, record, slide8
+from dst_tutorial.studies.recorded import KINDS, latest_first, load_timings, machine, record, slide8
 
 
 def run_of(cpu="A(R) Processor @ 1 GHz", date="2026-01-01", threads=1, **work):

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dst_tutorial import SparseConv2d, SparseLinear, kernels, mlp, rules, sparsify, to_masked, to_truly_sparse
+from dst_tutorial import SparseConv2d, SparseLinear, kernels, mlp, sparsify, to_masked, to_truly_sparse
 from dst_tutorial.kernels import threads
-from dst_tutorial.models import SlideCNN
-from dst_tutorial.sparsify import sparse_layers
+from dst_tutorial.layers.sparsify import sparse_layers
+from dst_tutorial.topology import rules
+from dst_tutorial.training.models import SlideCNN
 
 
 def pair(make, sparsity, seed):
@@ -50,7 +51,7 @@ def test_the_watched_gradient_is_the_masked_layers(name, sparsity, uses, block, 
             layer(x).sin().sum().backward()
         layers.append(layer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dst_tutorial.sparse._BLOCK", block)
+        patch.setattr("dst_tutorial.layers.sparse._BLOCK", block)
         blocks = list(layers[1].gradient_blocks())
     theirs = torch.cat([block for _, block in layers[0].gradient_blocks()])
     assert torch.equal(torch.cat([first + torch.arange(len(b)) for first, b in blocks]), torch.arange(len(theirs)))
@@ -147,9 +148,10 @@ def test_a_network_that_cannot_exist_densely(tmp_path):
     """Its dense form would take 40 GB: it is shapes without numbers. Build, train, rewire, save and load it in 1 GB."""
     script = """
 import resource, sys, torch, torch.nn.functional as F
-from dst_tutorial import checkpoint, mlp, sparsify
-from dst_tutorial.algorithms import SET, RigL
-from dst_tutorial.optim import Adam
+from dst_tutorial.training import checkpoint
+from dst_tutorial import mlp, sparsify
+from dst_tutorial.topology.algorithms import SET, RigL
+from dst_tutorial.training.optim import Adam
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.device("meta"):

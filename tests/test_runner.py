@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from dst_tutorial.experiments import Experiment
-from dst_tutorial.runner import run
+from dst_tutorial.studies.experiments import Experiment
+from dst_tutorial.studies.runner import run
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
@@ -19,7 +19,7 @@ EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2), epoc
 SCRIPT = """
 import sys
 from test_runner import EXPERIMENT
-from dst_tutorial.runner import run
+from dst_tutorial.studies.runner import run
 run(EXPERIMENT, __import__("pathlib").Path(sys.argv[1]), executor=sys.argv[2], address=sys.argv[3] or None,
     workers=2, progress=False)
 """

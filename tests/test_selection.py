@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from dst_tutorial import plots
-from dst_tutorial.ablation import ADDED, BASE, MATTER, MODERN, PATH, TAKEN
-from dst_tutorial.experiments import EXPERIMENTS, differences, load_results
-from dst_tutorial.paired import TIE, Difference, difference
-from dst_tutorial.recipes import RECIPES
-from dst_tutorial.selection import CONTENDERS, ONLY_AT_95, TUNED_AT, chosen, validation
+from dst_tutorial.show import plots
+from dst_tutorial.studies.ablation import ADDED, BASE, MATTER, MODERN, PATH, TAKEN
+from dst_tutorial.studies.experiments import EXPERIMENTS, differences, load_results
+from dst_tutorial.studies.paired import TIE, Difference, difference
+from dst_tutorial.studies.selection import CONTENDERS, ONLY_AT_95, TUNED_AT, chosen, validation
+from dst_tutorial.training.recipes import RECIPES
 
 
 def recorded(contender):

@@ -27,10 +27,10 @@ from dst_tutorial import (
     to_masked,
 )
 from dst_tutorial import to_truly_sparse as convert
-from dst_tutorial.convert import to_dense
 from dst_tutorial.kernels import reference
-from dst_tutorial.sequential import SparseSequential
-from dst_tutorial.sparsify import count_weights, sparse_layers
+from dst_tutorial.layers.convert import to_dense
+from dst_tutorial.layers.sequential import SparseSequential
+from dst_tutorial.layers.sparsify import count_weights, sparse_layers
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 BACKENDS = [
@@ -357,7 +357,7 @@ def calls_of(model, x, monkeypatch):
         calls.append(len(operations))
         return backend(x, operations)
 
-    monkeypatch.setattr("dst_tutorial.sparse.backend_for", lambda values: counting)
+    monkeypatch.setattr("dst_tutorial.layers.sparse.backend_for", lambda values: counting)
     return calls, model(x)
 
 

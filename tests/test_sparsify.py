@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dst_tutorial import LeNet300100, MaskedConv2d, MaskedLinear, SlideCNN, mlp, sparsify
-from dst_tutorial.allocation import ALLOCATIONS
-from dst_tutorial.ledger import csr_bytes, dense_bytes, masked_bytes
-from dst_tutorial.sparsify import count_weights, prunable_layers, sparse_layers
+from dst_tutorial.layers.allocation import ALLOCATIONS
+from dst_tutorial.layers.ledger import csr_bytes, dense_bytes, masked_bytes
+from dst_tutorial.layers.sparsify import count_weights, prunable_layers, sparse_layers
 
 
 def parameters(model):

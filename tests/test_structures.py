@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from dst_tutorial.structures import STRUCTURES, as_bags, as_blocks, constant_fan_in, in_blocks, race, scattered
+from dst_tutorial.timing.structures import STRUCTURES, as_bags, as_blocks, constant_fan_in, in_blocks, race, scattered
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.floats(0, 0.99), st.integers(0, 99))

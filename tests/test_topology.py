@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dst_tutorial import DynamicSparsity, MaskedConv2d, MaskedLinear, SlideCNN, masked, mlp, sparsify
-from dst_tutorial.algorithms import ALGORITHMS, GMP, SET, RigL, Static
+from dst_tutorial import DynamicSparsity, MaskedConv2d, MaskedLinear, SlideCNN, mlp, sparsify
+from dst_tutorial.layers import masked
+from dst_tutorial.layers.sparsify import count_weights, sparse_layers
 from dst_tutorial.positions import exact_floor
-from dst_tutorial.rules import SCHEDULES, at_random, by_gradient, by_magnitude, by_sign
-from dst_tutorial.sparsify import count_weights, sparse_layers
+from dst_tutorial.topology.algorithms import ALGORITHMS, GMP, SET, RigL, Static
+from dst_tutorial.topology.rules import SCHEDULES, at_random, by_gradient, by_magnitude, by_sign
 
 
 def engine_for(model, **options):

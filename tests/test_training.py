@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
-from dst_tutorial import checkpoint as checkpoints
-from dst_tutorial.algorithms import SET, RigL
-from dst_tutorial.measures import exploration_rate, masks_of, overlap
+from dst_tutorial.topology.algorithms import SET, RigL
+from dst_tutorial.topology.measures import exploration_rate, masks_of, overlap
+from dst_tutorial.training import checkpoint as checkpoints
 
 
 def setup_run(seed=0, dropout=False):

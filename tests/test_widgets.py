@@ -16,21 +16,23 @@ from conftest import make_dataset
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dst_tutorial import SlideCNN, mlp, plots, sparsify, widgets
-from dst_tutorial.algorithms import SET, RigL
-from dst_tutorial.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
-from dst_tutorial.breakeven import DENSE, SPARSE
-from dst_tutorial.experiments import load_masks
-from dst_tutorial.figures import LAYERS
-from dst_tutorial.measures import Mask, neurons, out_degrees, paths
-from dst_tutorial.notebook import by_mode, mode, png, unattended
-from dst_tutorial.optim import Adam
-from dst_tutorial.training import History, Snapshot, fit
-from dst_tutorial.widgets import breakeven, dst, signals, storage
-from dst_tutorial.widgets.dst import DstExplorer, draw_dst
-from dst_tutorial.widgets.explorer import explorer
-from dst_tutorial.widgets.signals import draw_signals
-from dst_tutorial.widgets.storage import SPARSITIES
+from dst_tutorial import SlideCNN, mlp, sparsify
+from dst_tutorial.show import plots
+from dst_tutorial.show.figures import LAYERS
+from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
+from dst_tutorial.studies.experiments import load_masks
+from dst_tutorial.teaching import widgets
+from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
+from dst_tutorial.teaching.widgets import breakeven, dst, signals, storage
+from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
+from dst_tutorial.teaching.widgets.explorer import explorer
+from dst_tutorial.teaching.widgets.signals import draw_signals
+from dst_tutorial.teaching.widgets.storage import SPARSITIES
+from dst_tutorial.timing.breakeven import DENSE, SPARSE
+from dst_tutorial.topology.algorithms import SET, RigL
+from dst_tutorial.topology.measures import Mask, neurons, out_degrees, paths
+from dst_tutorial.training.loop import History, Snapshot, fit
+from dst_tutorial.training.optim import Adam
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -81,7 +83,7 @@ def test_a_fresh_run_is_drawn_on_top():
 
 @pytest.fixture
 def box(monkeypatch):
-    monkeypatch.setattr("dst_tutorial.atlas.load_mnist_6000", lambda: make_dataset(640, 64))
+    monkeypatch.setattr("dst_tutorial.studies.atlas.load_mnist_6000", lambda: make_dataset(640, 64))
     return DstExplorer()
 
 
@@ -150,8 +152,8 @@ def test_a_failing_training_says_so(box, monkeypatch):
 
 
 def test_the_sample_and_a_stale_atlas_are_named(monkeypatch):
-    monkeypatch.setattr("dst_tutorial.atlas.load_mnist_6000", lambda: make_dataset(64, 64, "mnist-sample-6000"))
-    monkeypatch.setattr("dst_tutorial.atlas.fingerprint", lambda: "another")
+    monkeypatch.setattr("dst_tutorial.studies.atlas.load_mnist_6000", lambda: make_dataset(64, 64, "mnist-sample-6000"))
+    monkeypatch.setattr("dst_tutorial.studies.atlas.fingerprint", lambda: "another")
     box = DstExplorer()
     assert "<b>stale</b>" in box.status.value
     box.run(Point(), 7)
@@ -246,7 +248,8 @@ def test_the_time_machine_saves_beside_the_notebook(histories, tmp_path, monkeyp
     box.save.click()
     assert (tmp_path / "mask_fc2.gif").stat().st_size > 1000
     assert "Saved mask_fc2.gif" in box.status.value
-    monkeypatch.setattr("dst_tutorial.widgets.masks.write", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+    write = "dst_tutorial.teaching.widgets.masks.write"
+    monkeypatch.setattr(write, lambda *_: (_ for _ in ()).throw(PermissionError("no")))
     box.save.click()
     assert "Not saved: no. Start Jupyter in a folder that you may write to." in box.status.value
 
@@ -306,11 +309,11 @@ def test_runs_of_two_networks_are_refused(histories):
 WIDE = """
 import resource, torch
 from dst_tutorial import RigL, SparseSequential, SparseLinear
-from dst_tutorial.algorithms import SET
-from dst_tutorial.measures import masks_of
-from dst_tutorial.optim import Adam
-from dst_tutorial.training import History, Snapshot
-from dst_tutorial.widgets import OBSERVATIONS, draw_moment, draw_observation
+from dst_tutorial.topology.algorithms import SET
+from dst_tutorial.topology.measures import masks_of
+from dst_tutorial.training.optim import Adam
+from dst_tutorial.training.loop import History, Snapshot
+from dst_tutorial.teaching.widgets import OBSERVATIONS, draw_moment, draw_observation
 wide = 100_000
 net = SparseSequential(SparseLinear(784, wide, density=1e-2), SparseLinear(wide, wide, density=1e-4),
                        SparseLinear(wide, 10, density=1e-1))

@@ -1,0 +1,140 @@
+"""Make a network sparse: how many weights each layer keeps, which ones, and what they start from."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..choices import choose
+from ..positions import draw_distinct
+from ..randomness import stream
+from .allocation import ALLOCATIONS, Counts, Shapes, allocate
+from .convert import with_sparse_layers
+from .initialisation import he_fan_in
+from .masked import MASKED_FORM
+from .sparse import SparseConv2d, SparseLinear
+
+SPARSE = (*MASKED_FORM.values(), SparseLinear, SparseConv2d)
+
+
+def check_sparsity(sparsity: float) -> float:
+    """`sparsity` itself if it is in [0, 1); ValueError otherwise."""
+    if not 0 <= sparsity < 1:
+        hint = f"; did you mean {sparsity / 100:g}?" if 1 < sparsity < 100 else ""
+        raise ValueError(f"sparsity is the fraction of zeros and must be in [0, 1), got {sparsity!r}{hint}")
+    return sparsity
+
+
+# --- initialisation: a dense layer and the active positions -> the active values -------------------------------------
+
+
+def keep_dense(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """The slides' initialisation: the values the dense layer drew for *its* fan-in. Sparse signals shrink under it."""
+    return layer.weight.detach().take(positions.to(layer.weight.device))
+
+
+def scaled(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """The dense layer's values, scaled up for the layer's density: the variance of its sums is the dense layer's."""
+    kept = keep_dense(layer, positions, generator)
+    return kept * (layer.weight.numel() / max(len(positions), 1)) ** 0.5
+
+
+def fan_in(layer: nn.Module, positions: Tensor, generator: torch.Generator) -> Tensor:
+    """Drawn anew for each unit's actual fan-in: see `he_fan_in`."""
+    return he_fan_in(layer.weight.shape, positions, generator)
+
+
+INITIALISATIONS: dict[str, Callable[[nn.Module, Tensor, torch.Generator], Tensor]] = {
+    "dense": keep_dense,
+    "scaled": scaled,
+    "fan_in": fan_in,
+}
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that `sparsify` turns sparse, by name: exactly `nn.Linear` and `nn.Conv2d`, no subclass of theirs."""
+    return {name: layer for name, layer in model.named_modules() if type(layer) in MASKED_FORM}
+
+
+def sparse_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that are sparse already, simulated or truly, by name."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, SPARSE)}
+
+
+def count_weights(model: nn.Module) -> tuple[int, int]:
+    """(active, total) weights of the model's Linear and Conv2d layers, dense or sparse. Biases are not counted."""
+    dense = sum(layer.weight.numel() for layer in prunable_layers(model).values())
+    sparse = sparse_layers(model).values()
+    return (
+        dense + sum(layer.active_weights for layer in sparse),
+        dense + sum(layer.weight_shape.numel() for layer in sparse),
+    )
+
+
+def sparsify(
+    model: nn.Module,
+    sparsity: float,
+    *,
+    allocation: str | Callable[[Shapes, float], Counts] = "erk",
+    densities: Mapping[str, float] | None = None,
+    init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "fan_in",
+    kind: str = "masked",
+    seed: int = 0,
+) -> nn.Module:
+    """A sparse copy of `model`; the argument is left alone.
+
+    sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
+    allocation  "erk", "er", "tapered", "uniform" (see `allocation.py`), or a function (shapes by layer name,
+                sparsity) -> active weights by layer name
+    densities   layers with a density of their own, such as {"first": 1.0} or {"conv1": 1.0, "fc3": 0.02}; the
+                others share what is left of the budget by `allocation`
+    init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,
+                scaled up for the layer's density), or a function
+    kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`; then
+                `model` may be on the meta device, shapes without numbers, if it could not exist densely
+    seed        of the masks and of drawn values; it touches no global random state
+
+    Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
+    """
+    check_sparsity(sparsity)
+    divide = _named(allocation, ALLOCATIONS, "allocation")
+    initial = _named(init, INITIALISATIONS, "init")
+    if kind not in ("masked", "sparse"):
+        raise ValueError(f"unknown kind {kind!r}; choose from masked, sparse")
+    dense = prunable_layers(model)
+    if not dense:
+        already = f"; its {len(found)} sparse layers are left as they are" if (found := sparse_layers(model)) else ""
+        raise ValueError(f"nothing to sparsify: this {type(model).__name__} has no nn.Linear or nn.Conv2d{already}")
+
+    for layer in dense.values():
+        owners = [n for n, m in model.named_modules() if any(p is layer.weight for p in m.parameters(recurse=False))]
+        if len(owners) > 1:
+            raise ValueError(f"{' and '.join(owners)} share one weight and would get a mask each: untie them first")
+
+    shapes = {name: layer.weight.shape for name, layer in dense.items()}
+    counts = allocate(shapes, sparsity, divide, densities or {})
+    masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
+    weights = {}
+    for name, layer in dense.items():
+        positions = draw_distinct(layer.weight.numel(), counts[name], masks)
+        weights[layer] = positions, initial(layer, positions, values)
+    if kind == "sparse":  # at once: no mask is ever made
+        return with_sparse_layers(model, weights, fold=True)
+    masked = {id(layer): _masked(layer, *chosen) for layer, chosen in weights.items()}
+    return copy.deepcopy(model, masked)  # a memo of what is "copied already": wherever a layer stands, its masked form
+
+
+def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:
+    mask = torch.zeros(layer.weight.shape, dtype=torch.bool)
+    mask.put_(positions, torch.ones_like(positions, dtype=torch.bool))
+    masked = MASKED_FORM[type(layer)].from_dense(layer, mask)
+    masked.weight.data.put_(positions.to(layer.weight.device), values.to(layer.weight))
+    return masked
+
+
+def _named(choice, table: dict[str, Callable], what: str) -> Callable:
+    return choice if callable(choice) else choose(choice, table, what)

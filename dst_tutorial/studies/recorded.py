@@ -1,0 +1,67 @@
+"""Recorded timings: a file a kind of timing in `figures/results/`, a line a run, with the machine that it ran on.
+
+A run takes the place of an earlier one of the same work on the same machine.
+"""
+
+import json
+from pathlib import Path
+
+from ..choices import choose
+from ..paths import results_folder, write
+from . import slides
+
+# kind -> what tells one work from another, besides machine and threads
+KINDS: dict[str, tuple[str, ...]] = {
+    "benchmark": ("case", "work", "batch", "sparsity"),
+    "breakeven": ("device",),
+    "scaling": ("density", "batch"),
+}
+_HOW = {"benchmark": "bench --record", "breakeven": "break-even --record", "scaling": "scaling --record"}
+
+
+def record(kind: str, result: dict, folder: Path | None = None) -> Path:
+    """Add a result of `benchmark.bench`, `breakeven.measure` or `breakeven.scaling` to the recorded ones."""
+    work = choose(kind, KINDS, "kind")
+    path = (folder or results_folder()) / f"{kind}.json"
+
+    def same(run: dict) -> tuple:
+        return machine(run), run["provenance"]["gpu"], run["threads"], *(run[key] for key in work)
+
+    kept = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    runs = [run for run in kept if same(run) != same(result)] + [result]
+    lines = ",\n".join(json.dumps(run) for run in sorted(runs, key=lambda run: repr(same(run))))
+    write(path, f'{{"runs": [\n{lines}\n]}}\n'.encode())
+    return path
+
+
+def load_timings(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
+    """The recorded results of a kind that have these values, such as `case="slides"`.
+
+    FileNotFoundError, and ValueError where none has, say how to make them.
+    """
+    choose(kind, KINDS, "kind")
+    path = (folder or results_folder()) / f"{kind}.json"
+    how = f"make it with `python -m dst_tutorial {_HOW[kind]}`"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; {how}")
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    found = [run for run in runs if wanted.items() <= run.items()]
+    if not found:
+        raise ValueError(f"{path} has none of {wanted}; {how}")
+    return found
+
+
+def slide8(threads: int | None = None) -> list[dict]:
+    """The recorded benchmarks of slide 8's work: 100 images through the slides' network, the latest first."""
+    wanted = {"case": "slides", "work": "inference", "batch": slides.SAMPLES, "sparsity": slides.SPARSITY}
+    return latest_first(load_timings("benchmark", **wanted, **({"threads": threads} if threads else {})))
+
+
+def latest_first(runs: list[dict]) -> list[dict]:
+    """By date, then by threads."""
+    return sorted(sorted(runs, key=lambda run: run["threads"]), key=lambda run: run["provenance"]["date"], reverse=True)
+
+
+def machine(run: dict) -> str:
+    """The processor that a run ran on, in few words."""
+    return run["provenance"]["cpu"].replace("(R)", "").partition(" Processor")[0]

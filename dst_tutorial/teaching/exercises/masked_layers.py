@@ -1,0 +1,80 @@
+"""Exercises of notebook 02: solutions, and the checks that tell what is wrong with an answer."""
+
+import torch
+from torch import Tensor
+
+from ...layers import MaskedLinear
+from . import Verdict, answered, judge
+
+# --- exercise 1 -------------------------------------------------------------------------------------------------------
+
+
+def masked_gradient(x: Tensor, delta: Tensor, mask: Tensor) -> Tensor:
+    return (delta.T @ x) * mask
+
+
+def check_masked_gradient(answer) -> Verdict:
+    """`answer(x, delta, mask)`: the gradient of a masked linear layer's weight, as autograd has it."""
+
+    def trial(batch: int, n_in: int, n_out: int, seed: int) -> str | None:
+        generator = torch.Generator().manual_seed(seed)
+        mask = torch.rand(n_out, n_in, generator=generator) < 0.3
+        x = torch.randn(batch, n_in, generator=generator)
+        delta = torch.randn(batch, n_out, generator=generator)
+        layer = MaskedLinear(n_in, n_out, mask=mask)
+        layer(x).backward(delta)
+        gradient, expected = answered(answer(x, delta, mask)), layer.weight.grad
+        if gradient.shape != expected.shape:
+            return (
+                f"The gradient has shape {list(gradient.shape)}, the weight {list(expected.shape)} ([out, in]). "
+                "Which of x and delta must be transposed?"
+            )
+        if gradient[~mask].any():
+            return "Inactive weights have a gradient that is not zero. What does the chain rule say of weight * mask?"
+        if torch.allclose(gradient * batch, expected, atol=1e-4) and batch > 1:
+            return "You took the mean over the batch; the chain rule adds up (delta holds the loss's 1/batch already)."
+        if not torch.allclose(gradient, expected, atol=1e-4):
+            return "Inactive weights are right (zero), but the values of active ones are not autograd's."
+        return None
+
+    sizes = ((3, 5, 4), (8, 4, 4), (1, 6, 2))
+    return judge(
+        [lambda s=s, i=i: trial(*s, seed=i) for i, s in enumerate(sizes)],
+        "Right: the dense gradient, times the mask. It was computed in full, and most of it thrown away.",
+    )
+
+
+# --- exercise 2 -------------------------------------------------------------------------------------------------------
+
+
+def fan_in_std(mask: Tensor) -> Tensor:
+    fan_in = mask.sum(dim=1)
+    return torch.where(fan_in > 0, (2 / fan_in.clamp(min=1)).sqrt(), 0)
+
+
+def check_fan_in_std(answer) -> Verdict:
+    """`answer(mask)`: for each unit of mask [out, in], sqrt(2 / its active inputs), and 0 for a unit with none."""
+
+    def trial(rows: list[list[int]]) -> str | None:
+        mask = torch.tensor(rows, dtype=torch.bool)
+        std, expected = answered(answer(mask)), fan_in_std(mask)
+        if std.shape != expected.shape:
+            return f"One number a unit is wanted, shape {list(expected.shape)}; yours is {list(std.shape)}."
+        if not torch.isfinite(std).all():
+            return "A unit with no active input gives inf or nan. Nothing is drawn for it: let it be 0."
+        dense = (2 / torch.tensor(float(mask.shape[1]))).sqrt()
+        if torch.allclose(std, dense.expand_as(std)) and not torch.allclose(expected, std):
+            return "That is the dense layer's fan-in. Count the *active* inputs of each unit."
+        if torch.allclose(std.float() ** 2, expected, atol=1e-5):
+            return "That is the standard deviation's root. Take the root of 2 / fan-in once."
+        if torch.allclose(std.float(), expected**2, atol=1e-5):
+            return "That is the variance. The standard deviation is its root."
+        if not torch.allclose(std.float(), expected, atol=1e-5):
+            return f"For the mask {rows} it should be {[round(v, 3) for v in expected.tolist()]}."
+        return None
+
+    masks = ([[1, 1, 0, 0], [1, 1, 1, 0]], [[1, 0, 0, 1, 0, 1, 0, 1]], [[1, 0, 0], [0, 0, 0]])
+    return judge(
+        [lambda m=m: trial(m) for m in masks],
+        "Right: units with few connections start with larger weights, and the signal keeps its strength.",
+    )

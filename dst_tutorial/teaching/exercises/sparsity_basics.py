@@ -1,0 +1,85 @@
+"""Exercises of notebook 01: solutions, and the checks that tell what is wrong with an answer."""
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from ...layers import format_bytes
+from . import Verdict, answered, judge
+
+# --- exercise 1 -------------------------------------------------------------------------------------------------------
+
+
+def to_csr(matrix):
+    rows, columns = np.nonzero(matrix)  # row by row, and within a row from left to right
+    row_pointers = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(matrix)))])
+    return matrix[rows, columns], columns, row_pointers
+
+
+def check_to_csr(answer) -> Verdict:
+    """`answer(matrix)`: (values, columns, row_pointers) of a numpy array [rows, columns]."""
+
+    def trial(matrix: np.ndarray) -> str | None:
+        given = answered(answer(matrix.copy()))
+        if len(given) != 3:
+            return f"Return three arrays (values, columns, row_pointers); yours are {len(given)}."
+        values, columns, pointers = (np.asarray(answered(part)) for part in given)
+        expected = csr_matrix(matrix)
+        if len(pointers) != len(matrix) + 1:
+            return (
+                f"A matrix of {len(matrix)} rows has {len(matrix) + 1} row pointers: where each row begins, and the "
+                f"end. Yours are {len(pointers)}."
+            )
+        if len(values) != expected.nnz or len(columns) != expected.nnz:
+            return f"It has {expected.nnz} non-zeros; you have {len(values)} values and {len(columns)} columns."
+        if not np.array_equal(pointers, expected.indptr):
+            return (
+                f"The row pointers should be {expected.indptr.tolist()}, yours are {pointers.tolist()}. "
+                "Row i owns the entries pointers[i] to pointers[i + 1]; an empty row owns none."
+            )
+        if not np.array_equal(columns, expected.indices) or not np.array_equal(values, expected.data):
+            return "The row pointers are right; values or columns are not in the order of the rows, from left to right."
+        return None
+
+    generator = np.random.default_rng(0)
+    matrices = [np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]]), np.zeros((2, 3)), np.array([[5.0]])]
+    matrices += [np.where(generator.random((6, 9)) < 0.3, generator.normal(size=(6, 9)), 0)]
+    return judge(
+        [lambda m=m: trial(m) for m in matrices],
+        "Right: these are the three arrays that scipy and torch store, too.",
+    )
+
+
+# --- exercise 2 -------------------------------------------------------------------------------------------------------
+
+
+def most_nonzeros(rows, columns):
+    # 8 n + 4 (rows + 1) < 4 rows columns, solved for the largest whole n
+    return max(-1, (rows * columns - rows - 1 + 1) // 2 - 1)
+
+
+def check_most_nonzeros(answer) -> Verdict:
+    """`answer(rows, columns)`: the largest number of non-zeros for which CSR takes fewer bytes than dense."""
+
+    def trial(rows: int, columns: int) -> str | None:
+        n = answered(answer(rows, columns))
+        if n != int(n):
+            return f"A number of non-zeros is whole; for {rows} x {columns} you have {n}."
+
+        def smaller(nonzeros: float) -> bool:
+            sizes = format_bytes(rows, columns, int(nonzeros))
+            return sizes["CSR"] < sizes["dense"]
+
+        if not smaller(n):
+            return (
+                f"For {rows} x {columns} and {int(n):,} non-zeros CSR is not smaller than dense. Did you count the "
+                f"{rows + 1} row pointers, 4 bytes each? And equal is not smaller."
+            )
+        if smaller(n + 1):
+            return f"For {rows} x {columns} CSR is still smaller with {int(n) + 1:,} non-zeros, one more than yours."
+        return None
+
+    sizes = ((1000, 1000), (10, 1568), (1000, 128), (3, 4), (7, 7))
+    return judge(
+        [lambda s=s: trial(*s) for s in sizes],
+        "Right: CSR pays from just above 50% sparsity on, and a little later where rows are short.",
+    )

@@ -1,0 +1,98 @@
+"""Exercises of notebook 06: solutions, and the checks that tell what is wrong with an answer."""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ...layers import count_weights, csr_bytes, sparsify
+from ...training import mlp
+from . import Verdict, answered, judge
+
+# --- exercise 1 -------------------------------------------------------------------------------------------------------
+
+
+def training_bytes(active, units):
+    floats = 4 * active + 4 * units  # values, their gradients and two moments; and the same of the biases
+    indices = active + (units + 1)
+    return 4 * (floats + indices)
+
+
+def check_training_bytes(answer) -> Verdict:
+    """`answer(active, units)`: bytes that a truly sparse linear layer with bias needs in training with Adam."""
+
+    def trial(inputs: int, units: int, sparsity: float) -> str | None:
+        layer = sparsify(mlp(inputs, units), sparsity, allocation="uniform", kind="sparse")
+        active, _ = count_weights(layer)
+        expected, found = sum(csr_bytes(layer).values()), answered(answer(active, units))
+        what = f"{active} active weights, {units} units"
+        if found == expected:
+            return None
+        if found == expected - 4 * (units + 1):
+            return f"{what}: the row pointers are missing; there is one more than there are units."
+        if found == expected - 4 * (active + units + 1):
+            return f"{what}: you count the numbers; their indices need bytes, too."
+        if found == expected - 16 * units:
+            return f"{what}: the biases are missing; each has a gradient and two moments, as a weight has."
+        if 4 * found == expected:
+            return f"{what}: those are numbers. Each takes 4 bytes, an index as well as a float32."
+        return f"{what}: {expected:,} bytes are needed; you count {found:,}."
+
+    trials = ((40, 30, 0.9), (784, 300, 0.95), (10, 10, 0.5))
+    return judge(
+        [lambda t=t: trial(*t) for t in trials],
+        "Right: 20 bytes a connection, where Dense+Mask takes 17 for every weight, active or not.",
+    )
+
+
+# --- exercise 2 -------------------------------------------------------------------------------------------------------
+
+
+def rewired(values, columns, pointers, width, grow):
+    rows = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+    positions = rows * width + columns
+    kept = np.argsort(-np.abs(values), kind="stable")[: len(values) - len(grow)]
+    positions = np.concatenate([positions[kept], grow])
+    values = np.concatenate([values[kept], np.zeros(len(grow), values.dtype)])
+    order = np.argsort(positions)
+    starts = np.searchsorted(positions[order], width * np.arange(len(pointers)))
+    return values[order], positions[order] % width, starts
+
+
+def check_rewired(answer) -> Verdict:
+    """`answer(values, columns, pointers, width, grow)`: the CSR arrays after an update of the topology."""
+
+    def trial(seed: int, shape: tuple[int, int], active: int, moved: int) -> str | None:
+        random = np.random.default_rng(seed)
+        dense = np.zeros(shape, np.float32)
+        dense.flat[random.choice(dense.size, active, replace=False)] = random.permutation(active) + 1
+        dense *= np.where(random.random(shape) < 0.5, -1, 1)
+        matrix = csr_array(dense)
+        grow = np.sort(random.choice(np.flatnonzero(dense == 0), moved, replace=False))
+        given = matrix.data, matrix.indices, matrix.indptr
+        before = [array.copy() for array in given]
+        found = [np.asarray(array) for array in answered(answer(*given, shape[1], grow))]
+        if not all(np.array_equal(a, b) for a, b in zip(given, before, strict=True)):
+            return "Your function changed the arrays it was given. Make new ones."
+        expected = rewired(*given, shape[1], grow)
+        if len(found) != 3:
+            return "Return three arrays: values, columns and pointers."
+        values, columns, pointers = found
+        if len(values) != active or len(columns) != active:
+            return f"There are {active} connections before and after; you return {len(values)}."
+        if len(pointers) != shape[0] + 1 or pointers[0] != 0 or pointers[-1] != active or (np.diff(pointers) < 0).any():
+            return f"The pointers must rise from 0 to {active}, one for every row and one more; yours are {pointers}."
+        if any((np.diff(columns[a:b]) <= 0).any() for a, b in pairwise(pointers)):
+            return "Within a row the columns must rise: sort by position before you cut the rows."
+        if not np.array_equal(pointers, expected[2]) or not np.array_equal(columns, expected[1]):
+            return f"Not the right connections: the {moved} of smallest magnitude go, those at `grow` come."
+        if not np.array_equal(values, expected[0]):
+            return "The connections are right, the values are not: each keeps its own, a grown one starts at zero."
+        return None
+
+    trials = ((0, (4, 6), 8, 2), (1, (5, 8), 12, 5), (2, (30, 20), 90, 0), (3, (6, 6), 9, 9))
+    return judge(
+        [lambda t=t: trial(*t) for t in trials],
+        "Right: an update of the topology, and no array of the dense size. The package's `rewire` does the same, and "
+        "moves the optimiser's moments along.",
+    )

@@ -1,0 +1,86 @@
+"""Notebook 04: the mask time machine."""
+
+import io
+from pathlib import Path
+
+import ipywidgets as ipw
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ...paths import write
+from ...show import plots
+from ...training import History
+from ..notebook import png
+from .explorer import Picture, row, slider
+
+FRAME_MS = 400  # of the player and of the GIF
+
+
+def draw_moment(history: History, layer: str, update: int, palette: str = "okabe-ito") -> Figure:
+    """A layer's mask after an update (0: at the start), against the mask before it.
+
+    Layers too large to draw weight by weight are aggregated: each cell tells the exact share of its weights.
+    """
+    snapshots = history.snapshots
+    before, after = (snapshots[i].masks[layer] for i in (max(update - 1, 0), update))
+    title = f"{layer}, update {update} of {len(snapshots) - 1} (step {snapshots[update].step:,})"
+    return plots.mask_moment(before, after, palette, title)
+
+
+def save_gif(history: History, layer: str, file: Path | str, palette: str = "okabe-ito", most: int = 60) -> Path:
+    """All moments of a layer as an animation for slides; of very long histories `most` of them, evenly spaced.
+
+    OSError where the file cannot be written.
+    """
+    count = len(history.snapshots)
+    chosen = sorted({round(i * (count - 1) / max(min(most, count) - 1, 1)) for i in range(min(most, count))})
+    frames = [Image.open(io.BytesIO(png(draw_moment(history, layer, i, palette)))).convert("RGB") for i in chosen]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+    write(Path(file), buffer.getvalue())
+    return Path(file)
+
+
+class TimeMachine(ipw.VBox):
+    """Scrub, play and pause through a history's topology updates, layer by layer."""
+
+    def __init__(self, history: History) -> None:
+        if not history.snapshots:
+            raise ValueError("this history has no masks: the network was dense")
+        self.history = history
+        layers, last = list(history.snapshots[0].masks), len(history.snapshots) - 1
+        self.layer = slider(layers, layers[min(1, len(layers) - 1)], "layer")
+        self.palette = slider(tuple(plots.PALETTES), "okabe-ito", "colours")
+        self.update = ipw.IntSlider(min=0, max=last, value=min(1, last), description="update",
+                                    continuous_update=False, style={"description_width": "initial"})  # fmt: skip
+        self.play = ipw.Play(min=0, max=last, value=self.update.value, interval=FRAME_MS)
+        ipw.link((self.play, "value"), (self.update, "value"))
+        self.save = ipw.Button(description="Save a GIF", tooltip="Every update of this layer, for your slides")
+        self.status = ipw.HTML()
+        self.picture = Picture()
+        self._show()
+        for control in (self.layer, self.palette, self.update):
+            control.observe(self._show, names="value")
+        self.save.on_click(self._save)
+        super().__init__([
+            row([self.play, self.update, self.palette, self.layer]), row([self.save, self.status]), self.picture
+        ])  # fmt: skip
+
+    def _show(self, *_) -> None:
+        self.picture.attempt(
+            lambda: draw_moment(self.history, self.layer.value, self.update.value, self.palette.value),
+            (self.update, self.palette, self.layer),
+        )
+
+    def _save(self, _) -> None:
+        self.status.value = "Drawing ..."
+        try:
+            file = save_gif(self.history, self.layer.value, f"mask_{self.layer.value}.gif", self.palette.value)
+            self.status.value = f"Saved {file} beside this notebook."
+        except Exception as error:
+            self.status.value = f"Not saved: {error}. Start Jupyter in a folder that you may write to."
+
+
+def time_machine(history: History) -> TimeMachine:
+    """A recorded history (`load_masks`) or one that `fit` has just returned. ValueError for one without masks."""
+    return TimeMachine(history)

@@ -1,0 +1,11 @@
+"""Honest timing: the same work on both sides, outputs compared first, readings in turns.
+
+Begin with `clock.py` (a reading) and `benchmark.py` (what is compared, then timed). `rivals.py` has every way to
+compute a sparse network, ours and the others'; `breakeven.py` asks from which sparsity on it pays, `structures.py`
+which zeros suit the hardware.
+"""
+
+from . import benchmark, breakeven, structures
+from .breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, layer_times, medians_by_sparsity, pays_from, roofline
+from .clock import Row, first_call, row_of, rows_of
+from .rivals import METHODS, rivals

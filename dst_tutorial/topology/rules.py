@@ -1,0 +1,151 @@
+"""The rules of a topology update: which connections are dropped, which are grown, and how many as time goes by.
+
+A rule knows a layer only through the protocol `Rewirable`, so that it chooses the same connections whatever form the
+layer is stored in. `topology.py` is the engine that calls the rules, `algorithms.py` the choices that have names.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..positions import absent, draw_distinct, exact_floor
+
+
+class Rewirable(Protocol):
+    """What the engine asks of a layer. Positions are sorted int64, row-major in the layer's weight tensor."""
+
+    weight_shape: torch.Size
+    active_weights: int
+    parameter: nn.Parameter  # what the optimiser holds
+
+    def active_positions(self) -> Tensor:
+        """int64 [active_weights], sorted."""
+
+    def active_values(self) -> Tensor:
+        """The weights at `active_positions()`, detached."""
+
+    def watch(self, on: bool) -> None:
+        """Keep, or no longer keep, what the coming backward pass tells of the gradient of *all* weights."""
+
+    def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
+        """The watched gradient of all weights, inactive ones too, a block at a time: (first position, flat block).
+
+        None if there is none.
+        """
+
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        """The watched gradient at these positions."""
+
+    def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
+        """Drop the connections at `drop`, then grow those at `grow` with `values`.
+
+        `moments` are the optimiser's states of the shape of `parameter`: each follows its connection, and with `reset`
+        becomes zero where connections came or went. `parameter` may be another one afterwards.
+        """
+
+    def clear_inactive(self) -> None:
+        """Set stored weights of inactive connections to exact zeros (nothing to do where none are stored)."""
+
+
+# --- drop: which connections go. (layer, fraction) -> positions -------------------------------------------------------
+
+
+def by_magnitude(layer: Rewirable, fraction: float | Fraction) -> Tensor:
+    """Drop the floor(fraction * active) smallest |w|. Of equal ones the first positions go."""
+    return _nearest_to_zero(layer.active_positions(), layer.active_values(), fraction)
+
+
+def by_sign(layer: Rewirable, fraction: float | Fraction) -> Tensor:
+    """SET's drop: that fraction of the positive weights, and of the negative ones; each time those nearest to zero.
+
+    A weight of exactly zero counts as positive.
+    """
+    positions, values = layer.active_positions(), layer.active_values()
+    halves = [_nearest_to_zero(positions[sign], values[sign], fraction) for sign in (values >= 0, values < 0)]
+    return torch.cat(halves).sort().values
+
+
+def _nearest_to_zero(positions: Tensor, values: Tensor, fraction: float | Fraction) -> Tensor:
+    magnitudes = values.abs().nan_to_num(nan=math.inf, posinf=math.inf)  # NaN is far from zero
+    return positions[_largest(-magnitudes, exact_floor(fraction, len(positions)))]
+
+
+def _largest(scores: Tensor, count: int) -> Tensor:
+    """The places of the `count` largest, in order; of equal ones the first. Without a sort: in linear time."""
+    if not count:
+        return torch.empty(0, dtype=torch.int64, device=scores.device)
+    least = scores.topk(count, sorted=False).values.min()
+    chosen = scores > least
+    equal = (scores == least).nonzero().flatten()
+    chosen[equal[: count - int(chosen.sum())]] = True
+    return chosen.nonzero().flatten()
+
+
+WIDEST = 2**28  # positions whose gradients are all looked at: some seconds a layer of that size, at a batch of 64
+CANDIDATES = 10  # for each connection to grow, beyond that
+
+# --- grow: which connections come. (layer, taken, count, generator) -> so many positions, none of them in `taken` -----
+
+
+def at_random(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Grow `count` connections, each position outside `taken` equally likely (SET, slides)."""
+    taken = taken.sort().values
+    ranks = draw_distinct(layer.weight_shape.numel() - len(taken), count, generator)
+    return absent(taken, ranks.to(taken.device))
+
+
+def needs_gradient(rule: Callable) -> Callable:
+    """Mark a growth rule that reads `layer.gradient_blocks()`: the engine then has it watched."""
+    rule.needs_gradient = True
+    return rule
+
+
+@needs_gradient
+def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Grow the `count` connections outside `taken` with the largest |gradient| (RigL). Of equal ones the first.
+
+    Exact, and never more than a block and the best `count` so far in memory: the blocks stream by. In layers of more
+    than `WIDEST` positions an approximation: of `CANDIDATES` times as many, drawn at random, the largest.
+    """
+    if (blocks := layer.gradient_blocks()) is None:
+        raise RuntimeError(
+            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
+            "layers that take part in it, for rules marked with @needs_gradient"
+        )
+    if layer.weight_shape.numel() > WIDEST:
+        drawn = min(CANDIDATES * count, layer.weight_shape.numel() - len(taken))
+        candidates = at_random(layer, taken, drawn, generator)
+        return candidates[_largest(_size(layer.gradient_at(candidates)), count)]
+    taken = taken.sort().values
+    best = torch.empty(0, dtype=torch.int64, device=taken.device)
+    scores = torch.empty(0, dtype=layer.parameter.dtype, device=taken.device)
+    for first, block in blocks:
+        low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
+        found = _size(block)
+        found[taken[low:high] - first] = -1  # less than any
+        here = (found > (scores.min() if len(best) == count > 0 else -1)).nonzero().flatten()  # of equal ones the first
+        best, scores = torch.cat([best, here + first]), torch.cat([scores, found[here]])
+        chosen = _largest(scores, min(count, len(scores)))
+        best, scores = best[chosen], scores[chosen]
+    return best
+
+
+def _size(gradients: Tensor) -> Tensor:
+    """|gradient|; NaN is as large as infinity: what has gone wrong shows."""
+    return gradients.abs().nan_to_num_(nan=math.inf, posinf=math.inf)
+
+
+DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign}
+GROW: dict[str, Callable] = {"random": at_random, "gradient": by_gradient}
+
+# --- schedules: progress in [0, 1) up to the last update -> what is left of the drop fraction -------------------------
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,  # RigL
+    "linear": lambda progress: 1 - progress,
+}

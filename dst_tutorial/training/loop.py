@@ -1,0 +1,265 @@
+"""Train and evaluate any network, dense or sparse: `fit`, `evaluate` and the `History` that a run leaves."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..layers import count_weights, sparse_layers
+from ..randomness import stream
+from ..topology import DynamicSparsity, Mask, Masks, Static, masks_of
+from . import checkpoint as checkpoints
+from .data import Dataset
+
+log = logging.getLogger(__name__)
+
+
+class Evaluation(NamedTuple):
+    accuracy: float  # percent
+    loss: float  # mean cross-entropy
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training came to. Accuracies in percent, losses mean cross-entropy."""
+
+    epoch: int  # from 1
+    train_accuracy: float  # running: each batch before its own step
+    train_loss: float
+    test_accuracy: float | None  # after the epoch, and after its topology update; None: not looked at
+    test_loss: float | None
+    active_weights: int
+    seconds: float  # of training and topology updates, without the evaluation
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All masks after a topology update (or at the start: step 0, epoch 0)."""
+
+    step: int
+    epoch: int  # the epoch in which, or at whose end, it was taken
+    masks: Masks
+
+
+@dataclass
+class History:
+    """A run's record: one `Epoch` an epoch, one `Snapshot` at the start and after every topology update."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    interrupted: bool = False  # it was stopped; the model holds what was reached
+
+    def curve(self, name: str) -> list[float]:
+        """One column of the epochs: `history.curve("test_accuracy")`."""
+        return [getattr(epoch, name) for epoch in self.epochs]
+
+    @property
+    def test_evaluations(self) -> int:
+        """How often the test images were looked at."""
+        return sum(epoch.test_accuracy is not None for epoch in self.epochs)
+
+    def masks_at(self, epoch: int) -> Masks:
+        """The masks as they were at the end of `epoch` (0: at the start)."""
+        if not self.snapshots:
+            raise ValueError("this history has no masks: the network was dense")
+        return [snapshot for snapshot in self.snapshots if snapshot.epoch <= epoch][-1].masks
+
+    def state_dict(self) -> dict:
+        """What a checkpoint keeps."""
+        return {
+            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
+            "snapshots": [
+                {
+                    "step": s.step,
+                    "epoch": s.epoch,
+                    "masks": {
+                        name: {"positions": torch.from_numpy(mask.positions), "shape": mask.shape}
+                        for name, mask in s.masks.items()
+                    },
+                }
+                for s in self.snapshots
+            ],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up the record of `state_dict()`."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.snapshots = [
+            Snapshot(
+                s["step"],
+                s["epoch"],
+                {name: Mask.at(m["positions"].numpy(), m["shape"]) for name, m in s["masks"].items()},
+            )
+            for s in state["snapshots"]
+        ]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> Evaluation:
+    """Accuracy (percent) and mean cross-entropy of `model` on images [N, ...] with labels int64 [N]."""
+    if not len(labels):
+        raise ValueError("nothing to evaluate on: there are no images")
+    device, was_training = _device(model), model.training
+    model.eval()
+    try:
+        logits = torch.cat([model(x.to(device)) for x in images.split(batch_size)])
+    finally:  # Ctrl-C may come here too
+        model.train(was_training)
+    return _judged(logits, labels.to(device))
+
+
+def _judged(logits: Tensor, labels: Tensor) -> Evaluation:
+    right = (logits.argmax(1) == labels).sum().item()
+    return Evaluation(100 * right / len(labels), F.cross_entropy(logits, labels).item())
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    topology: DynamicSparsity | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    test_once: bool = False,
+    checkpoint: Path | str | None = None,
+    config: dict | None = None,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
+) -> History:
+    """Train `model` on `data` for `epochs`, in place, and return the History.
+
+    optimizer   the engine's if not given, and without an engine Adam with learning rate 1e-3
+    topology    the DST engine, none of which leaves the topology as it is; `fit` calls its `step()` and `end_epoch()`,
+                the latter before the epoch's evaluation, and tells it how long the training is
+    scheduler   of the learning rate; it moves after every step
+    seed        of the order of the images; it touches no global random state
+    test_once   evaluate after the last epoch only: what was never looked at cannot have been chosen by
+    checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
+                uninterrupted run would
+    config      what else determines this run, plain values; a checkpoint of another config is refused
+    on_epoch    called with each finished epoch (a live plot, say); where it returns True the training stops
+
+    Ctrl-C stops it and keeps what was reached: the model as it is, and the History of all finished epochs.
+    """
+    if checkpoint and Path(checkpoint).is_dir():
+        raise ValueError(f"the checkpoint must be a file, and {checkpoint} is a folder")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+    optimizer = optimizer or (topology.optimizer if topology else torch.optim.Adam(model.parameters(), lr=1e-3))
+    device = _device(model)
+    images, labels = data.train_images.to(device), data.train_labels.to(device)
+    order = stream(seed, "order")
+    history = History()
+    steps = -(-len(labels) // batch_size)
+    topology = topology or Static(model, optimizer)
+    if topology.optimizer is not optimizer:
+        raise ValueError("the engine steps another optimizer than the one given to fit: give the same to both")
+    topology.expect(epochs, steps)
+    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
+    run |= {"optimizer": type(optimizer).__name__, "scheduler": scheduler and type(scheduler).__name__}
+    run |= {"topology": {"algorithm": type(topology).__name__, **topology.settings()}}
+    if scheduler or topology.needs_duration:  # then a longer training is another one from its first step
+        run["epochs"] = epochs
+
+    if checkpoint and Path(checkpoint).exists():
+        _resume(checkpoint, run, model, optimizer, topology, scheduler, order, history)
+    elif sparse_layers(model):
+        history.snapshots.append(Snapshot(0, 0, masks_of(model)))
+
+    model.train()
+    done = len(history.epochs)
+    shown = {} if progress else {"disable": True}  # so that TQDM_DISABLE=1 is heard
+    bar = tqdm(total=epochs * steps, initial=done * steps, leave=False, mininterval=0.5, unit="step", **shown)
+    try:
+        for epoch in range(done + 1, epochs + 1):
+            bar.set_description(f"epoch {epoch}/{epochs}")
+            started, shuffled = time.perf_counter(), torch.randperm(len(labels), generator=order).to(device)
+            outputs = []  # to be looked at when the epoch is over, which is quicker than at every step
+            for i, batch in enumerate(shuffled.split(batch_size)):
+                x, y = images[batch], labels[batch]
+                logits = model(x)
+                loss = F.cross_entropy(logits, y)
+                optimizer.zero_grad()
+                loss.backward()
+                if topology.step():
+                    history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
+                if scheduler:
+                    scheduler.step()
+                outputs.append(logits.detach())
+                bar.update()
+            if topology.end_epoch():
+                history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
+            trained = _judged(torch.cat(outputs), labels[shuffled])
+            seconds = time.perf_counter() - started
+            looked_at = epoch == epochs or not test_once
+            test = evaluate(model, data.test_images, data.test_labels) if looked_at else Evaluation(None, None)
+            record = Epoch(
+                epoch=epoch,
+                train_accuracy=trained.accuracy,
+                train_loss=trained.loss,
+                test_accuracy=test.accuracy,
+                test_loss=test.loss,
+                active_weights=count_weights(model)[0],
+                seconds=seconds,
+            )
+            history.epochs.append(record)
+            if looked_at:
+                bar.set_postfix(test=f"{test.accuracy:.2f}%")
+            if checkpoint:
+                checkpoints.save(checkpoint, _state(run, model, optimizer, topology, scheduler, order, history))
+            if on_epoch and on_epoch(record) and epoch < epochs:
+                history.interrupted = True
+                break
+    except KeyboardInterrupt:
+        history.interrupted = True
+        log.warning("stopped in epoch %d of %d: the model and its history hold what was reached", epoch, epochs)
+    finally:
+        bar.close()
+    return history
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _state(run, model, optimizer, topology, scheduler, order, history) -> dict:
+    return {
+        "run": run,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "topology": topology.state_dict(),
+        "scheduler": scheduler and scheduler.state_dict(),
+        "order": order.get_state(),
+        "torch": torch.get_rng_state(),  # for the reader's own model with dropout
+        "history": history.state_dict(),
+    }
+
+
+def _resume(path, run, model, optimizer, topology, scheduler, order, history) -> None:
+    state = checkpoints.load(path)
+    if state["run"] != run:
+        differ = [k for k in {**state["run"], **run} if state["run"].get(k) != run.get(k)]
+        was, now = ({k: r.get(k) for k in differ} for r in (state["run"], run))
+        raise ValueError(f"{path} is the checkpoint of another run: it has {was}, this has {now}. Name another file.")
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except RuntimeError as error:
+        raise ValueError(f"{path} is the checkpoint of another network; name another file ({error})") from error
+    topology.load_state_dict(state["topology"])
+    if scheduler:
+        scheduler.load_state_dict(state["scheduler"])
+    order.set_state(state["order"])
+    torch.set_rng_state(state["torch"])
+    history.load_state_dict(state["history"])
