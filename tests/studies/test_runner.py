@@ -69,7 +69,7 @@ def test_a_dask_cluster_gives_the_same_results(address, reference, tmp_path):
 @pytest.mark.parametrize("executor", ["local", "dask"])
 def test_killed_midway_it_repeats_no_finished_run_and_loses_none(executor, address, reference, tmp_path):
     where = address if executor == "dask" else ""
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), executor, where]
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     file = tmp_path / "runner.json"

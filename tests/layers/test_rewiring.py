@@ -300,7 +300,7 @@ if not child:
     os._exit(0 if torch.allclose(model(x), expected) else 1)
 assert os.waitpid(child, 0)[1] == 0
 """
-    environment = {**os.environ, "PYTHONPATH": f"{os.path.dirname(__file__)}:{os.environ.get('PYTHONPATH', '')}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
