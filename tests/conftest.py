@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from dst_tutorial import kernels
 from dst_tutorial.training import data
 
 torch.set_num_threads(1)
@@ -31,3 +32,31 @@ def mnist() -> data.Dataset:
     if not data.is_cached():
         pytest.skip("needs the full MNIST: run `python -m dst_tutorial data` with a network")
     return data.load_mnist()
+
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+BACKENDS = [
+    ("cpu", "reference"),
+    ("cpu", "library"),
+    ("cpu", "cpu"),
+    pytest.param(("cuda", "reference"), marks=on_gpu),
+    pytest.param(("cuda", "library"), marks=on_gpu),
+]
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda param: f"{param[1]} on {param[0]}")
+def device(request):
+    """Runs a test once with every backend: gives the device."""
+    device, backend = request.param
+    kernels.use(backend)
+    yield device
+    kernels.use(None)
+
+
+def filled(layer, seed):
+    """Biases start at zero: give them values, so that a test can see them."""
+    if layer.bias is not None:
+        layer.bias.data.normal_(generator=torch.Generator(layer.bias.device).manual_seed(seed))
+    return layer
