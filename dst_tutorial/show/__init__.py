@@ -1,12 +1,13 @@
 """What a reader sees of the results: pictures, tables, and what became of each number on the slides.
 
-`plots/` draws and knows no result file; `figures.py` and `tables.py` take the recorded results to it, `claims.py`
+`plots/` draws and knows no result file; `gallery.py` and `tables.py` take the recorded results to it, `claims.py`
 judges the slides' numbers by them.
 """
 
-from . import figures, plots, tables
+from . import gallery as figures
+from . import plots, tables
 from .claims import CLAIMS, ledger
-from .figures import (
+from .gallery import (
     algorithms,
     bytes_by_sparsity,
     changed_results,
