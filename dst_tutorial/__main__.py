@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from .choices import choose
-from .paths import data_folder, figures_folder, write
+from .paths import data_folder, figures_folder
 from .training import DATASETS, DataError, load_mnist
 
 log = logging.getLogger(__name__)
@@ -125,11 +125,10 @@ def bench(
     device: Annotated[list[str] | None, typer.Option(help="cpu, cuda or both; all there are by default.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Such as dense; all there are by default.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
-    plots: Annotated[Path | None, typer.Option(help="A folder for a picture of each.")] = None,
     as_json: Json = False,
 ) -> None:
     """Time networks in every form, inference and training: outputs compared first, then median and quartiles."""
-    from .show import rendered, tables, timings_of
+    from .show import figures, markdown
     from .studies import recorded
     from .timing import benchmark
 
@@ -141,14 +140,11 @@ def bench(
         results.append(result)
         if record:
             recorded.record("benchmark", result)
-        if plots:
-            name = "{case}-{work}-batch-{batch}-threads-{threads}.png".format(**task).replace(" ", "-")
-            write(plots / name, rendered(timings_of(result), "png"))
     if as_json:
         _print_json({"runs": results})
     else:
-        print(tables.markdown(tables.timing_rows(results)))
-        print(tables.timing_line(results))
+        print(markdown(figures.timing_rows(results)))
+        print(figures.timing_line(results))
         for name, why in {name: why for run in results for name, why in run["absent"].items()}.items():
             print(f"absent: {name}: {why}")
 
@@ -166,7 +162,7 @@ def break_even(
     """Time one layer over sparsity, width and batch: from which sparsity on does which method pay?"""
     from tqdm import tqdm
 
-    from .show import tables
+    from .show import figures, markdown
     from .studies import recorded
     from .timing import breakeven
 
@@ -186,7 +182,7 @@ def break_even(
     print("{gflops:.0f} GFLOP/s, {gigabytes_per_second:.0f} GB/s".format(**result["roofline"]))
     for method, against in itertools.product(breakeven.SPARSE, breakeven.DENSE):
         print(f"\n{method} takes no longer than {against} from this sparsity on:\n")
-        print(tables.markdown(tables.pays_rows(result, method, against)))
+        print(markdown(figures.pays_rows(result, method, against)))
 
 
 @app.command()
@@ -275,22 +271,23 @@ def claims(
 
     It fails, too, where a result file is not the one that the figures were drawn from.
     """
-    from .show import changed_results, ledger
+    from .show import changed_results, complaints, judged, ledger
 
-    text, complaints = ledger()
-    complaints += [
-        f"{source} changed since the figures were drawn: `make figures`" for source in changed_results(figures_folder())
+    rows = judged()
+    wrong = complaints(rows)
+    wrong += [
+        f"{file} changed since the figures were drawn: `make figures`" for file in changed_results(figures_folder())
     ]
     file = out or figures_folder() / "claims.md"
-    if not complaints:
+    if not wrong:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode())
+        file.write_bytes(ledger(rows).encode())
     if as_json:
-        _print_json({"ok": not complaints, "file": str(file), "complaints": complaints})
+        _print_json({"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows})
     else:
-        print("\n".join(complaints) or f"{file}: every claim has the verdict that the notebooks rely on")
-    if complaints:
-        print(f"error: {len(complaints)} complaint(s); {file} is left as it was", file=sys.stderr)
+        print("\n".join(wrong) or f"{file}: every claim has the verdict that the notebooks rely on")
+    if wrong:
+        print(f"error: {len(wrong)} complaint(s); {file} is left as it was", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
 from dst_tutorial import doctor
-from dst_tutorial.show import figures
+from dst_tutorial.show import gallery
 from dst_tutorial.studies import atlas, recorded, runner
 from dst_tutorial.timing import benchmark, breakeven
 
@@ -127,7 +127,7 @@ def test_data(invoke):
 
 
 def test_figures(invoke, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {"slide6_training_curves": figures.FIGURES["slide6_training_curves"]})
+    monkeypatch.setattr(gallery, "FIGURES", {"slide6_training_curves": gallery.FIGURES["slide6_training_curves"]})
     manifest = json.loads(invoke("figures", "--out", str(tmp_path), "--json").stdout)
     assert (tmp_path / "slide6_results.tex").exists()
     assert "slide6_training_curves.svg" in manifest["files"]
@@ -143,10 +143,9 @@ def test_bench(invoke, tmp_path, monkeypatch):
     assert [row["method"] for row in result["rows"]] == methods
     assert recorded.load_timings("benchmark") == [result]
     assert (result["sparsity"], result["batch"], result["threads"]) == (0.95, 20, 1)
-    table = invoke("bench", *options, "--plots", tmp_path / "pictures").output
+    table = invoke("bench", *options).output
     for method in methods:
         assert re.search(rf"\| slides \| inference, batch 20 \| 1 \| {re.escape(method)} \| [\d.]+ \[", table)
-    assert (tmp_path / "pictures" / "slides-inference-batch-20-threads-1.png").exists()
     with pytest.raises(ValueError, match="unknown case 'slide'; choose from slides"):
         invoke("bench", "slide")
     with pytest.raises(ValueError, match=r"did you mean 0\.95"):

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from dst_tutorial.__main__ import app
 from dst_tutorial.paths import figures_folder, results_folder
-from dst_tutorial.show import claims, figures, tables
-from dst_tutorial.show.claims import ARTEFACT, CLAIMS, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, ledger
+from dst_tutorial.show import checks, figures, gallery, markdown
+from dst_tutorial.show.checks import ARTEFACT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from dst_tutorial.show.claims import CLAIMS, complaints, judged, ledger
 from dst_tutorial.studies import experiments, recorded
 from dst_tutorial.studies.recorded import record, slide8
 
@@ -23,7 +24,7 @@ def own_results(tmp_path, monkeypatch):
     """A copy of the result files that the ledger reads; `change(file, edit)` edits one."""
     folder = tmp_path / "results"
     shutil.copytree(results_folder(), folder)
-    for module in (experiments, figures, recorded):
+    for module in (experiments, gallery, recorded):
         monkeypatch.setattr(module, "results_folder", lambda: folder)
 
     def change(name, edit):
@@ -36,9 +37,9 @@ def own_results(tmp_path, monkeypatch):
 
 
 def test_every_claim_has_the_verdict_that_the_prose_relies_on_and_the_file_is_up_to_date():
-    text, complaints = ledger()
-    assert not complaints
-    assert (figures_folder() / "claims.md").read_text(encoding="utf-8") == text, "run `make figures`"
+    rows = judged()
+    assert not complaints(rows)
+    assert (figures_folder() / "claims.md").read_text(encoding="utf-8") == ledger(rows), "run `make figures`"
 
 
 def test_every_number_on_the_slides_has_a_row():
@@ -105,7 +106,7 @@ def faster_csr(run):
 )
 def test_another_result_is_a_complaint(own_results, file, edit, about):
     own_results(file, edit)
-    assert any(about in complaint for complaint in ledger()[1])
+    assert any(about in complaint for complaint in complaints(judged()))
 
 
 def test_the_command_fails_on_any_change_of_a_result_file_and_leaves_the_ledger(own_results, tmp_path):
@@ -113,6 +114,11 @@ def test_the_command_fails_on_any_change_of_a_result_file_and_leaves_the_ledger(
     done = CliRunner().invoke(app, ["claims", "--out", str(out)])
     assert (done.exit_code, out.exists()) == (0, True)
     before = out.read_bytes()
+    rows = json.loads(CliRunner().invoke(app, ["claims", "--out", str(out), "--json"]).stdout)["claims"]
+    assert [(row["claim"], row["claimed"], row["shown in"]) for row in rows] == [
+        (claim.what, claim.claimed, claim.where) for claim in CLAIMS
+    ]
+    assert all(row["verdict"] == row["expected"] and row["measured"] for row in rows)
 
     def a_little(run):
         run["summary"]["test_accuracy"] += 0.001
@@ -141,27 +147,27 @@ def with_gpu(run, slower=1.5):
 
 def test_a_recorded_gpu_is_found_and_the_prose_is_asked_to_say_so(own_results):
     own_results("benchmark.json", with_gpu)
-    found = claims.gpu_ratio()
+    found = checks.gpu_ratio()
     assert (found.measured, found.verdict, found.hardware) == ("1.50 times", REPRODUCED, "a GPU")
-    assert claims.gpu_time("Dense+Mask")().measured.startswith("0.60 [")
-    assert len([c for c in ledger()[1] if "where the notebooks say not measured" in c]) == 3
-    assert "GPU: a GPU;" in tables.timing_line(slide8())
-    (row,) = (row for row in tables.slide8_rows(slide8()) if row[""] == "torch CSR (GPU)")
+    assert checks.gpu_time("Dense+Mask")().measured.startswith("0.60 [")
+    assert len([c for c in complaints(judged()) if "where the notebooks say not measured" in c]) == 3
+    assert "GPU: a GPU;" in figures.timing_line(slide8())
+    (row,) = (row for row in figures.slide8_rows(slide8()) if row[""] == "torch CSR (GPU)")
     assert row["slides: ms"] == "1.04"
     assert "0.90 [0.90, 0.90]" in row.values()
 
 
 def test_other_work_does_not_mix_and_another_machine_has_columns_of_its_own(own_results):
-    kept, run = tables.slide8_rows(slide8()), slide8()[0]
+    kept, run = figures.slide8_rows(slide8()), slide8()[0]
     for other in ({"sparsity": 0.99}, {"case": "lenet-300-100"}, {"batch": 1}, {"work": "training step"}):
         record("benchmark", {**run, **other})
-    assert tables.slide8_rows(slide8()) == kept
+    assert figures.slide8_rows(slide8()) == kept
     record("benchmark", {**run, "provenance": run["provenance"] | {"cpu": "Another Processor", "date": "1999-01-01"}})
-    rows = tables.slide8_rows(slide8())
+    rows = figures.slide8_rows(slide8())
     assert [{name: row[name] for name in kept[0]} for row in rows] == kept
     assert any(name.startswith("Another, ") for name in rows[0])
 
 
 def test_a_benchmark_without_onnx_runtime_has_no_such_row(own_results):
     own_results("benchmark.json", lambda run: run.update(rows=[r for r in run["rows"] if "ONNX" not in r["method"]]))
-    assert "ONNX" not in tables.markdown(tables.slide8_rows(slide8()))
+    assert "ONNX" not in markdown(figures.slide8_rows(slide8()))

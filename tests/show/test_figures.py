@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from dst_tutorial.paths import figures_folder
-from dst_tutorial.show import figures, plots, tables
+from dst_tutorial.show import figures, gallery, plots, tables
+from dst_tutorial.show.figures import shapes
+from dst_tutorial.show.pictures import rendered
 from dst_tutorial.studies import slides
 from dst_tutorial.studies.experiments import load_masks, load_results
 from dst_tutorial.teaching.exercises import csr_benchmark
@@ -19,15 +21,15 @@ from dst_tutorial.topology.measures import CHANGES, Mask, changes
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    return folder, figures.write_all(folder)
+    return folder, gallery.write_all(folder)
 
 
 def test_the_same_results_give_the_same_bytes(written, tmp_path, monkeypatch):
     """Drawn twice; of the ten masks, which take longest, one in either palette."""
     folder, manifest = written
-    masks = [name for name in figures.FIGURES if name.startswith("slide7") and "conv2" not in name]
-    monkeypatch.setattr(figures, "FIGURES", {k: v for k, v in figures.FIGURES.items() if k not in masks})
-    again = figures.write_all(tmp_path)["files"]
+    masks = [name for name in gallery.FIGURES if name.startswith("slide7") and "conv2" not in name]
+    monkeypatch.setattr(gallery, "FIGURES", {k: v for k, v in gallery.FIGURES.items() if k not in masks})
+    again = gallery.write_all(tmp_path)["files"]
     assert len(again) > 0.6 * len(manifest["files"])
     for name in again.keys() - {"README.md"}:  # it lists the others
         assert again[name] == manifest["files"][name]
@@ -37,8 +39,8 @@ def test_the_same_results_give_the_same_bytes(written, tmp_path, monkeypatch):
 def test_the_readers_matplotlib_settings_do_not_matter(written):
     folder, _ = written
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 10}):
-        figure = figures.training_memory()
-        assert figures.rendered(figure, "png") == (folder / "slide3_training_memory.png").read_bytes()
+        figure = shapes.training_memory()
+        assert rendered(figure, "png") == (folder / "slide3_training_memory.png").read_bytes()
 
 
 def test_the_manifest_names_every_file(written):
@@ -67,14 +69,14 @@ def test_what_is_committed_is_what_the_results_give(written):
 
 def test_the_table_shows_the_recorded_numbers():
     results = load_results("slides")
-    table = tables.markdown(tables.results_rows(results))
+    table = tables.markdown(figures.results_rows(results))
     dense = [r["summary"]["test_accuracy"] for r in results["runs"] if r["config"]["recipe"]["name"] == "dense"]
     assert f"{np.mean(dense):.2f} ± {np.std(dense, ddof=1):.2f}%" in table
     assert "67,175 + 2,186" in table
     assert "98.98%" in table
-    latex = tables.latex(tables.results_rows(results))
+    latex = tables.latex(figures.results_rows(results))
     assert r"98.98\%" in latex
-    assert latex.count(r"\\") == 1 + len(tables.results_rows(results))
+    assert latex.count(r"\\") == 1 + len(figures.results_rows(results))
 
 
 @pytest.mark.parametrize("layer", figures.LAYERS)
@@ -116,7 +118,7 @@ def test_each_pixel_of_a_mask_in_the_file_is_that_weight():
     """Read the PNG back: the colours of the last panel of the largest layer are its changes, weight by weight."""
     figure = figures.mask_evolution("fc3")
     axes = figure.axes[-1]
-    image = mpl.image.imread(io.BytesIO(figures.rendered(figure, "png")))[..., :3]
+    image = mpl.image.imread(io.BytesIO(rendered(figure, "png")))[..., :3]
     figure.draw_without_rendering()
     left, bottom, right, top = (round(edge) for edge in axes.get_window_extent().extents)
     panel = image[len(image) - top : len(image) - bottom, left:right]
@@ -131,7 +133,7 @@ def test_no_picture_is_larger_than_a_slide(written):
             width, height = (float(n) for n in entry["size"].removesuffix(" in").split(" x "))
             assert width <= 13.33, name
             assert height <= 7.5, name
-            slide = figures.FIGURES[name.rsplit(".", 1)[0]].slide
+            slide = gallery.FIGURES[name.rsplit(".", 1)[0]].slide
             assert name.startswith(f"slide{slide}_") if slide else not name.startswith("slide")
 
 
@@ -153,7 +155,7 @@ def test_changes():
 
 def test_the_algorithms_table_shows_what_each_accuracy_costs():
     results = load_results("algorithms")
-    rows = {row[""]: row for row in tables.algorithm_rows(results)}
+    rows = {row[""]: row for row in figures.algorithm_rows(results)}
     assert (rows["RigL"]["weights + biases"], rows["RigL"]["multiplications"]) == ("67,173 + 2,186", "12.9%")
     assert (rows["small dense"]["sparsity"], rows["small dense"]["multiplications"]) == (
         "dense, as small as 95%",
@@ -165,7 +167,7 @@ def test_the_algorithms_table_shows_what_each_accuracy_costs():
 
 
 def test_small_dense_networks_have_a_row_a_sparsity():
-    rows = tables.algorithm_rows(load_results("mnist1d"))
+    rows = figures.algorithm_rows(load_results("mnist1d"))
     assert [row[""] for row in rows].count("small dense") == [row[""] for row in rows].count("RigL") == 3
     assert [row[""] for row in rows].count("dense, cosine learning rate") == 1
 

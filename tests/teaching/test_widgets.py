@@ -18,7 +18,7 @@ from PIL import Image
 
 from dst_tutorial import SlideCNN, mlp, sparsify
 from dst_tutorial.show import plots
-from dst_tutorial.show.gallery import LAYERS
+from dst_tutorial.show.figures import LAYERS
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.studies.experiments import load_masks
 from dst_tutorial.teaching import widgets

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from dst_tutorial.layers.ledger import format_bytes
-from dst_tutorial.show.tables import pays_rows
+from dst_tutorial.show.figures import pays_rows
 from dst_tutorial.studies.recorded import load_timings, record
 from dst_tutorial.timing import breakeven
 from dst_tutorial.timing.breakeven import (

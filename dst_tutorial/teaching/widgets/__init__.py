@@ -11,24 +11,3 @@ from .observatory import OBSERVATIONS, draw_observation, observatory
 from .predict import predict
 from .signals import draw_signals, layer_signals, signal_explorer
 from .storage import draw_storage, draw_training_bytes, memory_explorer, storage_explorer
-
-__all__ = [
-    "OBSERVATIONS",
-    "break_even_explorer",
-    "draw_break_even",
-    "draw_dst",
-    "draw_moment",
-    "draw_observation",
-    "draw_signals",
-    "draw_storage",
-    "draw_training_bytes",
-    "dst_explorer",
-    "layer_signals",
-    "memory_explorer",
-    "observatory",
-    "predict",
-    "save_gif",
-    "signal_explorer",
-    "storage_explorer",
-    "time_machine",
-]

@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ...layers import bytes_by_form, sparsify
-from ...show import bytes_by_sparsity, plots
+from ...show import figures, plots
 from ...training import SlideCNN
 from .explorer import explorer, slider
 
@@ -17,7 +17,7 @@ IMAGES = (1, 16, 64, 256)
 
 def draw_storage(sparsity: float, size: int) -> Figure:
     """What a size x size matrix takes in each format, by sparsity."""
-    return bytes_by_sparsity(size, size, sparsity)
+    return figures.bytes_by_sparsity(size, size, sparsity)
 
 
 def storage_explorer() -> ipw.VBox:

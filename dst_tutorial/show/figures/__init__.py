@@ -1,0 +1,23 @@
+"""The figures and tables of the slides and of our studies, a module a study: recorded results -> Figure, or rows.
+
+`gallery.py` writes them all.
+"""
+
+from .best_recipe import frontier, frontier_rows, rivals
+from .breakeven import break_even, pays_rows, roofline
+from .candidates import selection_rows
+from .ingredients import ablation, ablation_rows, accuracies_at_95, waterfall
+from .protocol import mask_evolution, results_rows, training_curves
+from .set_and_rigl import algorithm_rows, algorithms, mnist1d
+from .shapes import LAYERS, bytes_by_sparsity, dense_and_sparse, storage_formats
+from .timings import (
+    benchmark,
+    form_rows,
+    linear_cost,
+    slide8_rows,
+    ten_calls,
+    timing_line,
+    timing_rows,
+    timings_of,
+    training_step,
+)

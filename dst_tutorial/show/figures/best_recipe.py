@@ -1,0 +1,79 @@
+"""How far sparse training comes: the best recipe beside its rivals, by weights, multiplications and seconds."""
+
+from matplotlib.figure import Figure
+
+from ...studies import by_recipe_and_sparsity, differences, load_results, typical_seconds
+from .. import plots
+from ..pictures import pictures
+from ..tables import mean_sd, sparsity_in_words, table_of
+
+RIVALS = ("modern-static", "tuned-small-dense", "tuned-narrow-dense", "tuned-dense", "tuned-dense-constant")
+
+
+def frontier_rows(results: dict) -> list[dict[str, str]]:
+    """Accuracy beside weights, multiplications and seconds, of the same runs, and the paired difference from dense."""
+    rows = []
+    for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
+        last = runs[0]["summary"]
+        gap = differences(results, recipe, "tuned-dense")[sparsity]
+        rows.append(
+            {
+                "": plots.NAMES[recipe],
+                "sparsity": sparsity_in_words(sparsity, last["backend"]),
+                "test accuracy": f"{mean_sd(_accuracies(runs), 2)}%",
+                "minus dense, cosine": "–" if recipe == "tuned-dense" else f"{gap} {gap.verdict}",
+                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
+                "s of training": f"{typical_seconds(runs):.0f}",
+                "test evaluations a run": "/".join(sorted({str(run["summary"]["test_evaluations"]) for run in runs})),
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
+def _accuracies(runs: list[dict]) -> list[float]:
+    return [run["summary"]["test_accuracy"] for run in runs]
+
+
+def rival_rows(results: dict) -> list[dict[str, str]]:
+    """The best recipe minus each rival, with interval and verdict: a row a sparsity."""
+    gaps = {rival: differences(results, "modern", rival) for rival in RIVALS}
+    return [
+        {"sparsity": f"{100 * sparsity:g}%"}
+        | {f"modern minus {plots.NAMES[rival]}": f"{of[sparsity]} {of[sparsity].verdict}" for rival, of in gaps.items()}
+        for sparsity in gaps[RIVALS[0]]
+    ]
+
+
+def frontier() -> Figure:
+    """Accuracy against weights, multiplications and seconds of training, of the same runs."""
+    points: dict[str, list[dict]] = {}
+    for (recipe, _), runs in by_recipe_and_sparsity(load_results("frontier")).items():
+        last = runs[0]["summary"]
+        points.setdefault(recipe, []).append(
+            {
+                "accuracies": [run["summary"]["test_accuracy"] for run in runs],
+                "weights": last["active_weights"],
+                "macs": last["macs"],
+                "seconds": typical_seconds(runs),
+            }
+        )
+    return plots.frontier(points, "SlideCNN on MNIST, 10 epochs, one thread: sparsities 90 to 99.5%")
+
+
+def rivals() -> Figure:
+    """The best recipe minus each rival, sparsity by sparsity, with intervals."""
+    results = load_results("frontier")
+    return plots.effects(
+        {
+            f"minus {plots.NAMES[rival]}": {
+                f"{100 * sparsity:g}%": gap for sparsity, gap in differences(results, "modern", rival).items()
+            }
+            for rival in RIVALS
+        }
+    )
+
+
+FIGURES = pictures("results/frontier.json", frontier, rivals)
+TABLES = (table_of("frontier", frontier_rows), table_of("frontier", rival_rows, "rivals"))

@@ -1,0 +1,72 @@
+"""Slides 6 and 7: the slides' protocol over seeds and beside its controls, and how its masks move."""
+
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from ...studies import EXPERIMENTS, load_masks, load_results, slides
+from .. import plots
+from ..pictures import Picture, pictures
+from ..tables import mean_sd, table_of
+from .shapes import LAYERS
+
+
+def results_rows(results: dict) -> list[dict[str, str]]:
+    """The slides' results table with seeds, spread and the controls, a row a recipe."""
+    rows = []
+    for recipe in dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]):
+        runs = [run["summary"] for run in results["runs"] if run["config"]["recipe"]["name"] == recipe]
+        active, biases = runs[0]["active_weights"], runs[0]["biases"]
+        rows.append(
+            {
+                "": plots.NAMES[recipe],
+                "slides: accuracy": f"{slides.ACCURACY[recipe]:.2f}%" if recipe in slides.ACCURACY else "not run",
+                "ours: accuracy": f"{mean_sd([r['test_accuracy'] for r in runs], 2)}%",
+                "slides: loss": f"{slides.LOSS[recipe]:.4f}" if recipe in slides.LOSS else "not run",
+                "ours: loss": mean_sd([r["test_loss"] for r in runs], 4),
+                "weights + biases": f"{active:,} + {biases:,}",
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
+def curves_of(results: dict) -> dict[str, list[list[float]]]:
+    """Test accuracy by epoch: recipe -> a list a seed."""
+    curves: dict[str, list[list[float]]] = {}
+    for run in results["runs"]:
+        curves.setdefault(run["config"]["recipe"]["name"], []).append([e["test_accuracy"] for e in run["epochs"]])
+    return curves
+
+
+def training_curves() -> Figure:
+    """Slide 6, as curves over seeds."""
+    return plots.training_curves(
+        curves_of(load_results("slides")),
+        slides.ACCURACY,
+        title="The slides' protocol on MNIST: mean and range over seeds",
+    )
+
+
+def mask_evolution(layer: str = "fc4", palette: str = "okabe-ito") -> Figure:
+    """Slide 7: the recorded mask of a layer, one panel an epoch."""
+    recorded = load_masks("slides")
+    epochs = range(EXPERIMENTS["slides"].epochs + 1)
+    return plots.mask_evolution([recorded.masks_at(epoch)[layer] for epoch in epochs], layer, palette)
+
+
+FIGURES = (
+    *pictures("results/slides.json", training_curves, slide=6),
+    *(
+        Picture(
+            f"slide7_mask_{layer}{ending}",
+            "results/slides_masks.npz",
+            partial(mask_evolution, layer, palette),
+            7,
+            ("png",),
+        )
+        for layer in LAYERS
+        for ending, palette in (("", "okabe-ito"), ("_slides_palette", "slides"))
+    ),
+)
+TABLES = (table_of("slides", results_rows, "slide6_results"),)

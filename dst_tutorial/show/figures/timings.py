@@ -1,0 +1,168 @@
+"""Slide 8 and beyond: what inference and training take in every form, in time and in memory."""
+
+import statistics
+
+from matplotlib.figure import Figure
+
+from ...studies import by_recipe_and_sparsity, latest_first, load_timings, machine, slide8, slides
+from ...timing import METHODS, Row, row_of, rows_of
+from .. import plots
+from ..pictures import pictures
+from ..tables import Table, mean_sd, table_of
+
+
+def ten_calls() -> Figure:
+    """Slide 8: the ten calls behind its two slowest means, by arithmetic from mean and standard deviation."""
+    calls = {}
+    for (method, device), deviation in slides.DEVIATIONS.items():
+        mean = slides.MILLISECONDS[method, device]
+        cold, warm = slides.cold_and_warm(mean, deviation)
+        method = method.replace("torch CSR", "Truly sparse CSR")  # as the slide says
+        calls[f"{method} ({device.upper()}): {mean:,.2f} ± {deviation:,.2f} ms"] = [cold] + [warm] * (slides.CALLS - 1)
+    return plots.readings(calls, "One cold call and nine alike give the slides' means and deviations")
+
+
+def benchmark(threads: int = 1) -> Figure:
+    """Slide 8: the recorded benchmark, the whole network on both sides."""
+    return timings_of(slide8(threads)[0])
+
+
+def timings_of(run: dict) -> Figure:
+    """A benchmark: a bar a method."""
+    rows = {
+        f"{row.method}{' (GPU)' if row.device != 'cpu' else ''}": row.quartiles
+        for row in rows_of(run)
+        if not row.copies
+    }
+    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    told = f"{run['case']}, {100 * run['sparsity']:g}%: {run['work']}, batch {run['batch']}"
+    return plots.timings(rows, title=f"{told}; {threads} of {machine(run)}")
+
+
+def training_step(case: str = "slides", threads: int = 1) -> Figure:
+    """The recorded times of a training step of the slides' network, in every form."""
+    wanted = {"case": case, "work": "training step", "batch": 64, "threads": threads}
+    return timings_of(latest_first(load_timings("benchmark", **wanted))[0])
+
+
+def linear_cost() -> Figure:
+    """The recorded times of truly sparse layers, over four decades of connections."""
+    run = latest_first(load_timings("scaling"))[0]
+    times = {int(count): ms for count, ms in run["times_ms"].items()}
+    told = f"{run['batch']} samples, {run['threads']} thread of {run['provenance']['cpu']}"
+    return plots.cost_by_connections(times, f"A training step of one layer, {100 * run['density']:g}% dense: {told}")
+
+
+def slide8_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Slide 8 as it should have been: every method on every device, two columns for each machine and thread count."""
+    machines = {machine(run) for run in runs}
+    measured = {(row.method, row.device): None for run in runs for row in rows_of(run)}
+    methods = [key for device in ("cpu", "cuda") for name in METHODS if (key := (name, device)) in measured]
+    table = []
+    for method, device in dict.fromkeys([*methods, *slides.MILLISECONDS]):
+        claimed = slides.MILLISECONDS.get((method, device))
+        spread = slides.DEVIATIONS.get((method, device))
+        line = {
+            "": f"{method} ({device.replace('cuda', 'gpu').upper()})",
+            "slides: ms": f"{claimed:.2f}{f' ± {spread:.2f}' if spread else ''}" if claimed else "not run",
+        }
+        for run in runs:
+            mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
+            where = f"{machine(run)}, " if len(machines) > 1 else ""
+            where += f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+            line[f"{where}: ms [quartiles]"] = _milliseconds(mine)
+            line[f"{where}: speed (dense = 1)"] = f"{dense.times(mine):.2f}" if mine and dense else "–"
+        table.append(line)
+    return table
+
+
+def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """Benchmarks, a row a method: two columns a machine, the second in times of truly sparse on the same device."""
+    machines = sorted({machine(run) for run in runs})
+    table: dict[tuple, dict[str, str]] = {}
+    for run in runs:
+        rows = rows_of(run)
+        for row in rows:
+            told = {"network": run["case"], "work": _work(run), "threads": str(run["threads"]), "form": _where(row)}
+            empty = {f"{name}: {of}": "" for name in machines for of in ("ms [quartiles]", "times ours")}
+            line = table.setdefault(tuple(told.values()), told | empty)
+            ours = row_of(rows, "truly sparse", row.device, copies=row.copies)
+            line[f"{machine(run)}: ms [quartiles]"] = _milliseconds(row)
+            line[f"{machine(run)}: times ours"] = f"{row.times(ours):.1f}" if ours else "–"
+    return list(table.values())
+
+
+def _work(run: dict) -> str:
+    return "epoch of MNIST in `fit`" if run["work"] == "epoch" else f"{run['work']}, batch {run['batch']}"
+
+
+def _where(row: Row) -> str:
+    place = "" if row.device == "cpu" else ", GPU"
+    return f"{row.method}{place}{', with copies' if row.copies else ''}"
+
+
+def _milliseconds(row: Row | None) -> str:
+    return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
+
+
+def timing_line(runs: list[dict]) -> str:
+    """Where the numbers of recorded benchmarks come from."""
+    machines = sorted({"{cpu}, torch {torch}, numba {numba}".format(**run["provenance"]) for run in runs})
+    gpus = sorted({gpu for run in runs if (gpu := run["provenance"]["gpu"])})
+    dates = sorted({run["provenance"]["date"] for run in runs})
+    rounds = sorted({run["rounds"] for run in runs})
+    rounds = dict.fromkeys(map(str, (rounds[0], rounds[-1])))
+    absent = {method: why for run in runs for method, why in run["absent"].items()}
+    return (
+        f"Outputs and losses compared first; median [quartiles] of {' to '.join(rounds)} calls, in turns, each behind "
+        "two unread ones; ratios are medians over these turns; an epoch has its data and topology updates. All but "
+        f"ours train with fused Adam. scipy uses one thread, always. {'; '.join(machines)}; "
+        f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
+        f"Absent: {', '.join(absent) or 'none'}."
+    )
+
+
+def form_rows(results: dict) -> list[dict[str, str]]:
+    """Accuracy beside all that it costs, of the same runs: a row a form."""
+    rows = []
+    for runs in by_recipe_and_sparsity(results).values():
+        last = runs[0]["summary"]
+        seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
+        low, middle, high = statistics.quantiles(seconds, n=4)
+        rows.append(
+            {
+                "": _form(runs[0]),
+                "test accuracy": f"{mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
+                "s / epoch [quartiles]": f"{middle:.1f} [{low:.1f}, {high:.1f}]",
+                "multiplications": f"{last['macs'] / 1e6:.2f}M ({100 * last['macs'] / last['dense_macs']:.1f}%)",
+                "weights, gradients, Adam, indices": f"{runs[0]['state_bytes'] / 1e6:.2f} MB",
+                "peak memory": f"{statistics.median(run['peak_bytes'] for run in runs) / 1e6:.0f} MB",
+                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+                "seeds": str(len(runs)),
+            }
+        )
+    return rows
+
+
+def _form(run: dict) -> str:
+    """Of a sparse network it names the allocation, which decides on the work."""
+    recipe = run["config"]["recipe"]
+    name = plots.NAMES[recipe["name"]]
+    if run["summary"]["backend"] != "sparse":
+        return name
+    allocation = recipe["sparsify"]["allocation"]
+    return f"{name.partition(',')[0]}, {allocation.replace('erk', 'ERK')}, truly sparse"
+
+
+_TIMES = "results/benchmark.json"
+FIGURES = (
+    *pictures("arithmetic on the slides' means and deviations", ten_calls, slide=8),
+    *pictures(_TIMES, benchmark, slide=8),
+    *pictures(_TIMES, training_step),
+    *pictures("results/scaling.json", linear_cost),
+)
+TABLES = (
+    Table("slide8_benchmark", _TIMES, slide8, slide8_rows, timing_line),
+    table_of("forms", form_rows),
+    Table("timings", _TIMES, lambda: latest_first(load_timings("benchmark")), timing_rows, timing_line),
+)
