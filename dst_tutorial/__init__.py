@@ -14,49 +14,38 @@ that their `__init__.py` hands on.
     teaching        a notebook's first cell and clock, the explorers, the exercises
     doctor, __main__                                    is this machine ready? The command line
 
-The names imported below are stable; everything else may move.
+The names of `__all__` are stable; everything else may move.
 """
+
+from importlib import import_module
+from importlib.util import find_spec
 
 __version__ = "0.1.0"
 
-try:
-    from .layers import (
-        MaskedConv2d,
-        MaskedLinear,
-        SparseConv2d,
-        SparseLinear,
-        SparseSequential,
-        sparsify,
-        to_masked,
-        to_truly_sparse,
-    )
-    from .topology import SET, DynamicSparsity, RigL
-    from .training import LeNet300100, SlideCNN, evaluate, fit, load_mnist, mlp
-except ModuleNotFoundError as error:
-    if (error.name or "").startswith(__name__):
-        raise
-    raise ModuleNotFoundError(
-        f"dst_tutorial needs the package {error.name!r}, which this Python does not have. "
-        "`make setup` installs everything; by hand, `pip install -e .` in the checkout does.",
-        name=error.name,
-    ) from error
+_HOMES = {  # of the stable names, each imported when it is first asked for: torch takes seconds
+    "layers": ("MaskedConv2d", "MaskedLinear", "SparseConv2d", "SparseLinear", "SparseSequential", "sparsify",
+               "to_masked", "to_truly_sparse"),
+    "topology": ("SET", "DynamicSparsity", "RigL"),
+    "training": ("LeNet300100", "SlideCNN", "evaluate", "fit", "load_mnist", "mlp"),
+}  # fmt: skip
+__all__ = [name for names in _HOMES.values() for name in names]
 
-__all__ = [
-    "SET",
-    "DynamicSparsity",
-    "LeNet300100",
-    "MaskedConv2d",
-    "MaskedLinear",
-    "RigL",
-    "SlideCNN",
-    "SparseConv2d",
-    "SparseLinear",
-    "SparseSequential",
-    "evaluate",
-    "fit",
-    "load_mnist",
-    "mlp",
-    "sparsify",
-    "to_masked",
-    "to_truly_sparse",
-]
+for _package in ("numpy", "platformdirs", "safetensors", "torch", "tqdm"):
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(
+            f"dst_tutorial needs the package {_package!r}, which this Python does not have. "
+            "`make setup` installs everything; by hand, `pip install -e .` in the checkout does.",
+            name=_package,
+        )
+
+
+def __getattr__(name: str):
+    for folder, names in _HOMES.items():
+        if name in names:
+            globals()[name] = found = getattr(import_module(f"{__name__}.{folder}"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

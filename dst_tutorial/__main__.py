@@ -1,6 +1,7 @@
 """python -m dst_tutorial doctor | data | train | bench | sweep | figures | claims
 
-With `--json`, one JSON document goes to standard output; logs and progress bars always go to standard error.
+With `--json`, one JSON document goes to standard output; logs and progress bars always go to standard error. What a
+command needs it imports itself: help, and what is wrong in the words of a command, are answered without torch.
 """
 
 import itertools
@@ -10,15 +11,15 @@ import math
 import signal
 import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .choices import choose
+from .choices import choose, slug
 from .paths import data_folder, figures_folder
-from .training import DATASETS, DataError, load_mnist
 
 log = logging.getLogger(__name__)
 app = typer.Typer(
@@ -28,6 +29,8 @@ app = typer.Typer(
     help="Dynamic sparse training, taken apart and measured.",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Record = Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")]
 
 
 @app.command()
@@ -36,12 +39,13 @@ def doctor(as_json: Json = False) -> None:
     from .doctor import examine
 
     findings = examine()
-    if as_json:
-        _print_json({"ok": all(f.ok for f in findings), "findings": [asdict(f) for f in findings]})
-    else:
-        for f in findings:
-            print(f"{'ok  ' if f.ok else 'FAIL'}  {f.check:24} {f.found}" + ("" if f.ok else f"\n      mend: {f.mend}"))
-    if not all(f.ok for f in findings):
+    well = all(f.ok for f in findings)
+    told = (
+        f"{'ok  ' if f.ok else 'FAIL'}  {f.check:24} {f.found}" + ("" if f.ok else f"\n      mend: {f.mend}")
+        for f in findings
+    )
+    _answer(as_json, {"ok": well, "findings": [asdict(f) for f in findings]}, *told)
+    if not well:
         raise typer.Exit(1)
 
 
@@ -51,21 +55,25 @@ def data(
     as_json: Json = False,
 ) -> None:
     """Fetch MNIST once (it is checked by MD5); say what is at hand."""
-    mnist = load_mnist(folder)
-    facts = {
-        "data_set": mnist.name,
-        "train_size": len(mnist.train_labels),
-        "test_size": len(mnist.test_labels),
-        "folder": str(folder or data_folder()),
-    }
-    _print_json(facts) if as_json else print(f"{mnist} ({facts['folder']})")
+    from .training import load_mnist
+
+    mnist, place = load_mnist(folder), str(folder or data_folder())
+    sizes = {"train_size": len(mnist.train_labels), "test_size": len(mnist.test_labels)}
+    _answer(as_json, {"data_set": mnist.name, **sizes, "folder": place}, f"{mnist} ({place})")
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="A recipe's name, such as dense, slides or erk-rigl.")],
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name, such as dense, slides or erk-rigl.")] = None,
+    named: Annotated[str | None, typer.Option("--recipe", help="The same.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 10,
     sparsity: Annotated[float, typer.Option(help="Fraction of zeros, in [0, 1).")] = 0.95,
+    update_interval: Annotated[
+        int | None, typer.Option(min=1, help="From one topology update to the next, in the recipe's steps or epochs.")
+    ] = None,
+    drop_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the active weights that an update drops at first.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 42,
     network: Annotated[str | None, typer.Option(help="SlideCNN, LeNet300100 or MLP1D.")] = None,
     data_set: Annotated[str, typer.Option(help="mnist, mnist-validation or mnist1d.")] = "mnist",
@@ -75,11 +83,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network by a recipe (the slides' network on MNIST, MLP1D on MNIST-1D) and report the last epoch."""
+    if bool(recipe) == bool(named):
+        raise typer.BadParameter("name one recipe, such as `train erk-rigl`", param_hint="'RECIPE'")
+
     from .layers import check_sparsity
-    from .training import NETWORKS, find_recipe
+    from .training import DATASETS, NETWORKS, find_recipe, with_options
     from .training import train as run_recipe
 
-    found = find_recipe(recipe)  # all before the data are fetched
+    options = {"update_interval": update_interval, "drop_fraction": drop_fraction}
+    options = {name: value for name, value in options.items() if value is not None}
+    found = with_options(find_recipe(recipe or named), **options)  # all before the data are fetched
     check_sparsity(sparsity)
     load = choose(data_set, DATASETS, "data set")
     make = choose(network or ("MLP1D" if data_set == "mnist1d" else "SlideCNN"), NETWORKS, "network")
@@ -94,19 +107,19 @@ def train(
         backend=backend,
         checkpoint=checkpoint,
     )
-    summary = run.summary()
-    if as_json:
-        _print_json(summary)
-    elif run.history.epochs:
-        print("epoch  train accuracy  test accuracy  test loss  seconds")
-        for e in run.history.epochs:
-            accuracies = f"{e.train_accuracy:13.2f}%  {e.test_accuracy:12.2f}%"
-            print(f"{e.epoch:5}  {accuracies}  {e.test_loss:9.4f}  {e.seconds:7.1f}")
-        print(
-            f"{recipe} ({summary['backend']}, {summary['network']}) on {images}: "
+    summary, lines = run.summary() | options, []
+    if run.history.epochs:
+        lines.append("epoch  train accuracy  test accuracy  test loss  seconds")
+        lines += [
+            f"{e.epoch:5}  {e.train_accuracy:13.2f}%  {e.test_accuracy:12.2f}%  {e.test_loss:9.4f}  {e.seconds:7.1f}"
+            for e in run.history.epochs
+        ]
+        lines.append(
+            f"{found.name} ({summary['backend']}, {summary['network']}) on {images}: "
             f"{summary['active_weights']:,} of {summary['total_weights']:,} weights active, "
             f"{summary['macs'] / summary['dense_macs']:.0%} of the dense multiplications"
         )
+    _answer(as_json, summary, *lines)
     if run.history.interrupted:
         raise typer.Exit(130)
 
@@ -114,7 +127,7 @@ def train(
 @app.command()
 def bench(
     cases: Annotated[list[str] | None, typer.Argument(help="Networks, such as slides or wide-mlp, or all.")] = None,
-    work: Annotated[list[str] | None, typer.Option(help="inference, training step or epoch; all by default.")] = None,
+    work: Annotated[list[str] | None, typer.Option(help="inference, training-step or epoch; all by default.")] = None,
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="So many at once; 1, 64, 100, 1024 by default.")
     ] = None,
@@ -123,30 +136,34 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0, help="More readings, until so many seconds are over.")] = 5.0,
     threads: Annotated[list[int] | None, typer.Option(min=1, help="One and all by default.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="cpu, cuda or both; all there are by default.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Such as dense; all there are by default.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    method: Annotated[list[str] | None, typer.Option(help="Such as dense or torch-csr; all by default.")] = None,
+    record: Record = False,
     as_json: Json = False,
 ) -> None:
     """Time networks in every form, inference and training: outputs compared first, then median and quartiles."""
     from .show import figures, markdown
-    from .studies import recorded
-    from .timing import benchmark
+    from .studies import expected_seconds, record_timing
+    from .timing import METHODS, WORKS, benchmark
 
+    methods, works = _spelt(method, METHODS, "method"), _spelt(work, WORKS, "work")
+    tasks = list(benchmark.tasks(cases, works, batch, threads))
+    options = {"rounds": rounds, "seconds": seconds, "methods": methods}
+    expected = sum(expected_seconds(**task, **options) for task in tasks)
+    log.info("%d benchmark(s), about %s in all", len(tasks), _told_time(expected))
     results = []
-    for task in benchmark.tasks(cases, work, batch, threads):
+    for task in tasks:
         log.info("{case}: {work}, batch {batch}, {threads} thread(s)".format(**task))
-        options = {"rounds": rounds, "seconds": seconds, "devices": device, "methods": method}
-        result = benchmark.bench(**task, sparsity=sparsity, **options)
-        results.append(result)
+        results.append(benchmark.bench(**task, sparsity=sparsity, devices=device, **options))
         if record:
-            recorded.record("benchmark", result)
-    if as_json:
-        _print_json({"runs": results})
-    else:
-        print(markdown(figures.timing_rows(results)))
-        print(figures.timing_line(results))
-        for name, why in {name: why for run in results for name, why in run["absent"].items()}.items():
-            print(f"absent: {name}: {why}")
+            record_timing("benchmark", results[-1])
+    absent = {name: why for run in results for name, why in run["absent"].items()}
+    _answer(
+        as_json,
+        {"runs": results},
+        markdown(figures.timing_rows(results)),
+        figures.timing_line(results),
+        *(f"absent: {name}: {why}" for name, why in absent.items()),
+    )
 
 
 @app.command()
@@ -154,59 +171,48 @@ def break_even(
     width: Annotated[list[int] | None, typer.Option(min=1, help="Of the layer; 256 to 8192 by default.")] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="So many at once; 1 to 256 by default.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Readings of every method, in turns.")] = 7,
-    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    threads: Threads = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    record: Record = False,
     as_json: Json = False,
 ) -> None:
     """Time one layer over sparsity, width and batch: from which sparsity on does which method pay?"""
     from tqdm import tqdm
 
     from .show import figures, markdown
-    from .studies import recorded
+    from .studies import record_timing
     from .timing import breakeven
 
-    result = breakeven.measure(
-        width or breakeven.WIDTHS,
-        batch or breakeven.BATCHES,
-        rounds=rounds,
-        threads=threads,
-        device=device,
-        progress=tqdm,
-    )
+    sizes = width or breakeven.WIDTHS, batch or breakeven.BATCHES
+    result = breakeven.measure(*sizes, rounds=rounds, threads=threads, device=device, progress=tqdm)
     if record:
-        print(recorded.record("breakeven", result), file=sys.stderr)
-    if as_json:
-        _print_json(result)
-        return
-    print("{gflops:.0f} GFLOP/s, {gigabytes_per_second:.0f} GB/s".format(**result["roofline"]))
+        log.info("%s", record_timing("breakeven", result))
+    told = ["{gflops:.0f} GFLOP/s, {gigabytes_per_second:.0f} GB/s".format(**result["roofline"])]
     for method, against in itertools.product(breakeven.SPARSE, breakeven.DENSE):
-        print(f"\n{method} takes no longer than {against} from this sparsity on:\n")
-        print(markdown(figures.pays_rows(result, method, against)))
+        told.append(f"\n{method} takes no longer than {against} from this sparsity on:\n")
+        told.append(markdown(figures.pays_rows(result, method, against)))
+    _answer(as_json, result, *told)
 
 
 @app.command()
 def scaling(
     rounds: Annotated[int, typer.Option(min=1, help="Readings of every layer, in turns.")] = 5,
-    threads: Annotated[int | None, typer.Option(min=1, help="As many as torch takes by default.")] = None,
+    threads: Threads = None,
     largest: Annotated[int, typer.Option(min=10_000, help="Connections of the largest layer: 30 bytes each.")] = 10**8,
-    record: Annotated[bool, typer.Option("--record", help="Add it to the recorded results.")] = False,
+    record: Record = False,
     as_json: Json = False,
 ) -> None:
     """Time a training step of truly sparse layers, by their number of connections."""
-    from .studies import recorded
+    from .studies import record_timing
     from .timing import breakeven
 
     sizes = [count for count in breakeven.CONNECTIONS if count <= largest]
     result = breakeven.scaling(sizes, rounds=rounds, threads=threads)
     if record:
-        print(recorded.record("scaling", result), file=sys.stderr)
-    if as_json:
-        _print_json(result)
-        return
-    for count, ms in result["times_ms"].items():
-        middle = statistics.median(ms)
-        print(f"{int(count):11,} connections {middle:10.2f} ms {1e6 * middle / int(count):7.1f} ns a connection")
+        log.info("%s", record_timing("scaling", result))
+    medians = {int(count): statistics.median(ms) for count, ms in result["times_ms"].items()}
+    told = (f"{n:11,} connections {ms:10.2f} ms {1e6 * ms / n:7.1f} ns a connection" for n, ms in medians.items())
+    _answer(as_json, result, *told)
 
 
 @app.command()
@@ -218,32 +224,31 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
-    from .studies import atlas, experiments, runner
+    from .studies import EXPERIMENTS, condense, load_results, run_missing
 
-    experiment = choose(name, experiments.EXPERIMENTS, "experiment")
+    experiment = choose(name, EXPERIMENTS, "experiment")
     folder = data_folder() / "runs" if experiment.condensed else None
-    file = runner.run(experiment, folder, workers=workers, executor=executor, address=address)
-    done = experiments.load_results(name, folder)["runs"]
-    runs = len(done)
+    file = run_missing(experiment, folder, workers=workers, executor=executor, address=address)
+    done = load_results(name, folder)["runs"]
     if experiment.condensed:
-        file = atlas.condense(done)
-    _print_json({"file": str(file), "runs": runs}) if as_json else print(f"{file}: {runs} runs")
+        file = condense(done)
+    _answer(as_json, {"file": str(file), "runs": len(done)}, f"{file}: {len(done)} runs")
 
 
 @app.command()
 def latency(as_json: Json = False) -> None:
     """Time what the explorers promise: a slider's answer at every point, and a live training with its moving curve."""
-    from .teaching import latency as measured
+    from .teaching import latency_of_explorers
 
-    found = measured()
+    found = latency_of_explorers()
     answers, trainings = found["answers_s"], found["trainings_s"]
-    if as_json:
-        _print_json(found)
-        return
-    print(
-        f"a slider answers in {statistics.median(answers):.3f} s (median of {len(answers)}; {max(answers):.3f} at most)"
+    middle = statistics.median(answers)
+    _answer(
+        as_json,
+        found,
+        f"a slider answers in {middle:.3f} s (median of {len(answers)}; {max(answers):.3f} at most)",
+        f"live training, default point: {statistics.median(trainings):.2f} s (median of {len(trainings)})",
     )
-    print(f"live training, default point: {statistics.median(trainings):.2f} s (median of {len(trainings)})")
 
 
 @app.command()
@@ -255,11 +260,7 @@ def figures(
     from .show import write_all
 
     manifest = write_all(out or figures_folder())
-    if as_json:
-        _print_json(manifest)
-    else:
-        for file, entry in manifest["files"].items():
-            print(f"{file}  from {entry['from']}")
+    _answer(as_json, manifest, *(f"{file}  from {entry['from']}" for file, entry in manifest["files"].items()))
 
 
 @app.command()
@@ -269,30 +270,40 @@ def claims(
 ) -> None:
     """Write the ledger of the slides' claims; fail if a verdict is not the one the notebooks rely on.
 
-    It fails, too, where a result file is not the one that the figures were drawn from.
+    It fails, too, where a result file is not the one that the figures were drawn from. `--json` has the ledger's rows.
     """
     from .show import changed_results, complaints, judged, ledger
 
     rows = judged()
-    wrong = complaints(rows)
-    wrong += [
-        f"{file} changed since the figures were drawn: `make figures`" for file in changed_results(figures_folder())
-    ]
+    changed = changed_results(figures_folder())
+    wrong = complaints(rows) + [f"{file} changed since the figures were drawn: `make figures`" for file in changed]
     file = out or figures_folder() / "claims.md"
     if not wrong:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(ledger(rows).encode())
-    if as_json:
-        _print_json({"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows})
-    else:
-        print("\n".join(wrong) or f"{file}: every claim has the verdict that the notebooks rely on")
+    well = f"{file}: every claim has the verdict that the notebooks rely on"
+    _answer(as_json, {"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows}, *(wrong or [well]))
     if wrong:
         print(f"error: {len(wrong)} complaint(s); {file} is left as it was", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _print_json(document: dict) -> None:
-    print(json.dumps(_without_nan(document), indent=1, allow_nan=False))
+def _spelt(words: Iterable[str] | None, names: Iterable[str], what: str) -> list[str] | None:
+    """The names that are meant: on a command line "dense-compiled" stands for "dense, compiled"."""
+    table = {slug(name): name for name in names}
+    return [choose(slug(word), table, what) for word in words or ()] or None
+
+
+def _told_time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _answer(as_json: bool, document: dict, *lines: str) -> None:
+    """The document as JSON, or else the lines."""
+    if as_json:
+        print(json.dumps(_without_nan(document), indent=1, allow_nan=False))
+    elif lines:
+        print(*lines, sep="\n")
 
 
 def _without_nan(node):
@@ -310,9 +321,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, so that no worker is left behind
     try:
         app(prog_name="python -m dst_tutorial")
-    except (ValueError, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (ValueError, OSError) as error:
+        _end(error)
+    except RuntimeError as error:
+        from .training import DataError
+
+        if not isinstance(error, DataError):
+            raise
+        _end(error)
+
+
+def _end(error: Exception) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

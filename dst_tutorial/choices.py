@@ -1,5 +1,7 @@
 """Choosing by name from a table: one sentence for every mistake."""
 
+import difflib
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -7,7 +9,15 @@ T = TypeVar("T")
 
 
 def choose(name: str, table: Mapping[str, T], what: str) -> T:
-    """`table[name]`; ValueError names what there is."""
+    """`table[name]`; ValueError names what there is, and what may have been meant."""
     if name not in table:
-        raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(table)}")
+        lower = {known.lower(): known for known in table}
+        close = difflib.get_close_matches(str(name).lower(), lower, n=1)
+        meant = f" (did you mean {lower[close[0]]!r}?)" if close else ""
+        raise ValueError(f"unknown {what} {name!r}{meant}; choose from {', '.join(table)}")
     return table[name]
+
+
+def slug(name: str) -> str:
+    """A name in small letters, digits and hyphens: "dense-compiled" for "dense, compiled"."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

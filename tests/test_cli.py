@@ -10,10 +10,10 @@ from conftest import make_dataset
 from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
-from dst_tutorial import doctor
+from dst_tutorial import doctor, studies, training
 from dst_tutorial.show import gallery
-from dst_tutorial.studies import atlas, recorded, runner
-from dst_tutorial.timing import benchmark, breakeven
+from dst_tutorial.studies import recorded
+from dst_tutorial.timing import METHODS, benchmark, breakeven
 
 
 def run(*arguments, **environment):
@@ -29,8 +29,8 @@ def run(*arguments, **environment):
 @pytest.fixture
 def invoke(monkeypatch):
     """The command line in this process, on a made-up data set."""
-    monkeypatch.setattr(cli, "load_mnist", lambda folder=None: make_dataset())
-    monkeypatch.setitem(cli.DATASETS, "mnist", make_dataset)
+    monkeypatch.setattr(training, "load_mnist", lambda folder=None: make_dataset())
+    monkeypatch.setitem(training.DATASETS, "mnist", make_dataset)
     monkeypatch.setattr(benchmark, "load_mnist", make_dataset)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
 
@@ -91,6 +91,81 @@ def test_a_mistake_ends_in_one_line_and_status_2(arguments, message, monkeypatch
     assert "Traceback" not in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--help"], "Train a network by a recipe"),
+        (["train", "--help"], "update-interval"),
+        (["bench", "--help"], "torch-csr"),
+        (["trian"], "Did you mean 'train'?"),
+        (["train", "--recpie", "slides"], "--recipe"),
+        (["train"], "name one recipe, such as `train erk-rigl`"),
+        (["train", "slides", "--recipe", "set"], "name one recipe"),
+        (["train", "slides", "--epochs", "0"], "--epochs"),
+        (["train", "slides", "--drop-fraction", "2"], "--drop-fraction"),
+        (["sweep"], "Missing argument"),
+    ],
+)
+def test_help_and_a_misspelt_command_do_not_wait_for_torch(arguments, said):
+    code = "import sys; from dst_tutorial.__main__ import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True,
+                          env={**os.environ, "COLUMNS": "300"})  # fmt: skip
+    assert done.returncode == (0 if "--help" in arguments else 2), done.stderr
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "erk-rigel"], "unknown recipe 'erk-rigel' (did you mean 'erk-rigl'?); choose from dense, slides"),
+        (["train", "dense", "--network", "slidecnn"], "unknown network 'slidecnn' (did you mean 'SlideCNN'?)"),
+        (["train", "dense", "--data-set", "MNIST"], "(did you mean 'mnist'?)"),
+        (["train", "static", "--update-interval", "5"], "'static' has no option 'update_interval': it moves no"),
+        (
+            ["train", "gmp", "--drop-fraction", "0.5"],
+            "'gmp' has no option 'drop_fraction': it has update_interval, unit",
+        ),
+        (["sweep", "slide"], "unknown experiment 'slide' (did you mean 'slides'?)"),
+        (
+            ["bench", "--work", "training"],
+            "unknown work 'training' (did you mean 'training-step'?); choose from inference",
+        ),
+        (["bench", "--method", "torch csrr"], "unknown method 'torch-csrr' (did you mean 'torch-csr'?)"),
+    ],
+)
+def test_it_says_what_may_have_been_meant(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["dst_tutorial", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_methods_name_has_a_comma_on_the_command_line(monkeypatch, capsys):
+    """And each is spelt in one way alone."""
+    monkeypatch.setattr(sys, "argv", ["dst_tutorial", "bench", "--method", "nope"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        cli.main()
+    listed = capsys.readouterr().err.strip().partition("choose from ")[2].split(", ")
+    assert len(set(listed)) == len(METHODS)
+    assert cli._spelt(listed, METHODS, "method") == list(METHODS) == cli._spelt(METHODS, METHODS, "method")
+
+
+def test_the_interval_and_the_drop_fraction_are_options(invoke):
+    """The recipe's own values give the recipe's own run, and others another one."""
+
+    def train(*options):
+        arguments = ("set", "--epochs", "3", "--sparsity", "0.8", "--network", "LeNet300100", *options, "--json")
+        return json.loads(invoke("train", *arguments).stdout)
+
+    own, same = train(), train("--update-interval", "1", "--drop-fraction", "0.3")
+    assert same["test_loss"] == own["test_loss"]
+    assert (same["update_interval"], same["drop_fraction"]) == (1, 0.3)
+    for other in (("--update-interval", "2"), ("--drop-fraction", "0.5")):
+        assert train(*other)["test_loss"] != own["test_loss"]
+
+
 def test_an_unwritable_data_folder_ends_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     done = run("data", "--json", DST_TUTORIAL_DATA=str(tmp_path / "file"))
@@ -133,7 +208,7 @@ def test_figures(invoke, tmp_path, monkeypatch):
     assert "slide6_training_curves.svg" in manifest["files"]
 
 
-def test_bench(invoke, tmp_path, monkeypatch):
+def test_bench(invoke, tmp_path, monkeypatch, caplog):
     """The made-up data set has 64 test images."""
     monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
     methods = ["Dense+Mask", "dense", "torch CSR", "truly sparse"]
@@ -143,10 +218,15 @@ def test_bench(invoke, tmp_path, monkeypatch):
     assert [row["method"] for row in result["rows"]] == methods
     assert recorded.load_timings("benchmark") == [result]
     assert (result["sparsity"], result["batch"], result["threads"]) == (0.95, 20, 1)
+    expected = []
+    monkeypatch.setattr(studies, "expected_seconds", lambda *_, **task: expected.append(task) or 600.0)
+    caplog.set_level("INFO")
     table = invoke("bench", *options).output
+    assert caplog.messages[0] == "1 benchmark(s), about 10 minutes in all"
+    assert expected[0]["methods"] == methods
     for method in methods:
         assert re.search(rf"\| slides \| inference, batch 20 \| 1 \| {re.escape(method)} \| [\d.]+ \[", table)
-    with pytest.raises(ValueError, match="unknown case 'slide'; choose from slides"):
+    with pytest.raises(ValueError, match=r"unknown case 'slide' \(did you mean 'slides'\?\); choose from slides"):
         invoke("bench", "slide")
     with pytest.raises(ValueError, match=r"did you mean 0\.95"):
         invoke("bench", "--sparsity", "95")
@@ -175,7 +255,7 @@ def test_sweep(invoke, tmp_path, monkeypatch):
         assert folder is None  # among the results that ship
         return tmp_path / "-".join(map(str, options.values()))
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(studies, "run_missing", run)
     assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("2-local-None")
     options = ("--executor", "dask", "--address", "tcp:")
     assert json.loads(invoke("sweep", "slides", *options, "--json").stdout)["file"].endswith("1-dask-tcp:")
@@ -191,8 +271,8 @@ def test_a_sweep_of_many_runs_keeps_them_out_of_the_results_that_ship(invoke, tm
         (folder / "atlas.json").write_text('{"runs": [1, 2]}')
 
     monkeypatch.setattr(cli, "data_folder", lambda: tmp_path)
-    monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(atlas, "condense", lambda runs: tmp_path / f"of {len(runs)}")
+    monkeypatch.setattr(studies, "run_missing", run)
+    monkeypatch.setattr(studies, "condense", lambda runs: tmp_path / f"of {len(runs)}")
     assert json.loads(invoke("sweep", "atlas", "--json").stdout) == {"file": str(tmp_path / "of 2"), "runs": 2}
 
 
@@ -272,5 +352,5 @@ def test_logs_go_to_standard_error(tmp_path):
 
 
 def test_a_loss_that_is_no_number_is_null(capsys):
-    cli._print_json({"test_loss": float("nan"), "list": [float("inf"), 1.5, None]})
+    cli._answer(True, {"test_loss": float("nan"), "list": [float("inf"), 1.5, None]})
     assert json.loads(capsys.readouterr().out) == {"test_loss": None, "list": [None, 1.5, None]}

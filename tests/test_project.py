@@ -21,6 +21,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 PACKAGE = ROOT / "dst_tutorial"
+INIT = (PACKAGE / "__init__.py").read_text()
 
 
 def the_map():
@@ -172,11 +173,34 @@ def test_the_repository_is_named_in_one_place():
     assert named <= {"pyproject.toml", "README.md"} | {n for n in named if n.endswith(".ipynb")}
 
 
-def test_a_missing_package_is_named_with_its_mend():
-    code = "import sys; sys.modules['safetensors'] = None; import dst_tutorial"
+@pytest.mark.parametrize("package", ["numpy", "platformdirs", "safetensors", "torch", "tqdm"])
+@pytest.mark.parametrize("imported", ["dst_tutorial", "dst_tutorial.teaching", "dst_tutorial.__main__"])
+def test_a_missing_package_is_named_with_its_mend(package, imported):
+    code = f"import sys; sys.modules[{package!r}] = None; import {imported}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "dst_tutorial needs the package 'safetensors'" in done.stderr.splitlines()[-1]
+    assert f"dst_tutorial needs the package {package!r}" in done.stderr.splitlines()[-1]
     assert "make setup" in done.stderr
+
+
+def test_what_is_needed_is_all_that_the_stable_names_import():
+    """So no other package can be missing when they are used."""
+    code = (
+        "import sys, dst_tutorial; before = set(sys.modules); from dst_tutorial import *; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    imported = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
+    needed = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    told = set(re.findall(r'"(\w+)"', re.search(r"for _package in \((.*?)\)", INIT).group(1)))
+    assert imported & needed == told
+
+
+def test_the_stable_names_are_all_there():
+    import dst_tutorial
+
+    assert set(dst_tutorial.__all__) <= set(dir(dst_tutorial))
+    for name in dst_tutorial.__all__:
+        assert getattr(dst_tutorial, name).__name__ == name
+    assert not hasattr(dst_tutorial, "another")
 
 
 def test_the_readme_shows_the_generated_table_and_badges():

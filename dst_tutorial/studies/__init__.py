@@ -5,9 +5,9 @@ the runs, none of them twice. `selection.py` and `ablation.py` are two studies, 
 `paired.py` has differences with intervals, `recorded.py` the recorded timings.
 """
 
-from . import atlas, experiments, recorded, runner, slides
+from . import slides
 from .ablation import ADDED, BASE, MODERN, PATH, TAKEN, effects
-from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, load_atlas, train_point
+from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, condense, load_atlas, train_point
 from .experiments import (
     EXPERIMENTS,
     at_sparsity,
@@ -19,5 +19,6 @@ from .experiments import (
     typical_seconds,
 )
 from .paired import TIE, Difference, difference
-from .recorded import latest_first, load_timings, machine, slide8
+from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, slide8
+from .runner import run_missing
 from .selection import CONTENDERS, TUNED_AT, chosen, validation

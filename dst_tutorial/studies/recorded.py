@@ -4,10 +4,12 @@ A run takes the place of an earlier one of the same work on the same machine.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..choices import choose
 from ..paths import results_folder, write
+from ..timing import rows_of
 from . import slides
 
 # kind -> what tells one work from another, besides machine and threads
@@ -19,7 +21,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 _HOW = {"benchmark": "bench --record", "breakeven": "break-even --record", "scaling": "scaling --record"}
 
 
-def record(kind: str, result: dict, folder: Path | None = None) -> Path:
+def record_timing(kind: str, result: dict, folder: Path | None = None) -> Path:
     """Add a result of `benchmark.bench`, `breakeven.measure` or `breakeven.scaling` to the recorded ones."""
     work = choose(kind, KINDS, "kind")
     path = (folder or results_folder()) / f"{kind}.json"
@@ -55,6 +57,23 @@ def slide8(threads: int | None = None) -> list[dict]:
     """The recorded benchmarks of slide 8's work: 100 images through the slides' network, the latest first."""
     wanted = {"case": "slides", "work": "inference", "batch": slides.SAMPLES, "sparsity": slides.SPARSITY}
     return latest_first(load_timings("benchmark", **wanted, **({"threads": threads} if threads else {})))
+
+
+SET_UP = 12.0  # seconds, measured: what comes before the readings, forms compiled and outputs compared
+
+
+def expected_seconds(case: str, work: str, batch: int, threads: int, *, rounds: int, seconds: float,
+                     methods: Iterable[str] | None = None) -> float:  # fmt: skip
+    """How long a benchmark takes about, by the recorded ones of this work; without any, its set-up and `seconds`."""
+    try:
+        runs = latest_first(load_timings("benchmark", case=case, work=work, batch=batch))
+    except (FileNotFoundError, ValueError):
+        return SET_UP + seconds
+    rows = rows_of(next((run for run in runs if run["threads"] == threads), runs[0]))
+    a_round = sum(row.median for row in rows if not methods or row.method in methods) / 1e3
+    if work == "epoch":
+        return min(rounds, 3) * a_round
+    return SET_UP + max(seconds, 3 * rounds * a_round)  # a reading stands behind two unread calls
 
 
 def latest_first(runs: list[dict]) -> list[dict]:

@@ -28,7 +28,7 @@ from .experiments import Experiment, key_of, load_results, options_of
 log = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, executor: str = "local",
+def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, executor: str = "local",
         address: str | None = None, progress: bool = True) -> Path:  # fmt: skip
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 

@@ -10,4 +10,4 @@ from .data import DATASETS, DataError, Dataset, is_cached, load_mnist, load_mnis
 from .loop import Epoch, History, Snapshot, evaluate, fit
 from .models import NETWORKS, LeNet300100, SlideCNN, mlp
 from .optim import Adam
-from .recipes import RECIPES, Recipe, algorithm_of, find_recipe
+from .recipes import RECIPES, Recipe, algorithm_of, find_recipe, with_options

@@ -1,6 +1,6 @@
 """Named ways to train, a few lines each. `by_recipe.py` trains by them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..choices import choose
 from ..topology import ALGORITHMS, DynamicSparsity
@@ -72,6 +72,15 @@ RECIPES = {
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name; ValueError names those there are."""
     return choose(name, RECIPES, "recipe")
+
+
+def with_options(recipe: Recipe, **options) -> Recipe:
+    """The recipe with these options of its algorithm. ValueError for one that the algorithm does not have."""
+    known = algorithm_of(recipe).options()
+    if unknown := [name for name in options if name not in known]:
+        has = f"it has {', '.join(known)}" if known else "it moves no connection"
+        raise ValueError(f"recipe {recipe.name!r} has no option {unknown[0]!r}: {has}")
+    return replace(recipe, topology=recipe.topology | options)
 
 
 def algorithm_of(recipe: Recipe) -> type[DynamicSparsity]:

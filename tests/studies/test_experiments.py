@@ -10,7 +10,7 @@ from torch import nn
 from dst_tutorial.paths import results_folder
 from dst_tutorial.studies import runner
 from dst_tutorial.studies.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
-from dst_tutorial.studies.runner import run
+from dst_tutorial.studies.runner import run_missing
 from dst_tutorial.training import loop as training
 from dst_tutorial.training.by_recipe import train
 from dst_tutorial.training.loop import evaluate
@@ -34,7 +34,7 @@ def small(monkeypatch, tmp_path):
 
 
 def test_a_result_file_says_where_its_numbers_come_from(small):
-    file = run(TINY, small, progress=False)
+    file = run_missing(TINY, small, progress=False)
     assert file == small / "tiny.json"
     results = load_results("tiny", small)
     assert "256 training" in results["data_set"]
@@ -66,11 +66,11 @@ def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch, capl
 
     monkeypatch.setattr(training, "evaluate", counting)
     monkeypatch.setitem(runner.DATASETS, "mnist", lambda: make_dataset(test=100))
-    run(replace(TINY, name="often"), small, progress=False)
+    run_missing(replace(TINY, name="often"), small, progress=False)
     assert looked.count(100) == 2 * 4  # rehearsals look at 64 images that are held out
     looked.clear()
     with caplog.at_level("INFO"):
-        run(replace(TINY, test_once=True), small, progress=False)
+        run_missing(replace(TINY, test_once=True), small, progress=False)
     assert looked.count(100) == 4
     assert [m.endswith("looked at the test images of mnist 1 time(s)") for m in caplog.messages] == [False] + 4 * [True]
     often, once = load_results("often", small)["runs"], load_results("tiny", small)["runs"]
@@ -83,7 +83,7 @@ def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch, capl
 
 def test_an_experiment_may_hold_variants_of_recipes(small):
     faster = replace(find_recipe("dense"), name="faster", learning_rate=0.01)
-    run(Experiment("tiny", "a test", ("dense", faster), (1,), epochs=1), small, progress=False)
+    run_missing(Experiment("tiny", "a test", ("dense", faster), (1,), epochs=1), small, progress=False)
     recorded = [r["config"]["recipe"] for r in load_results("tiny", small)["runs"]]
     assert [(r["name"], r["learning_rate"]) for r in recorded] == [("dense", 0.001), ("faster", 0.01)]
 
@@ -95,30 +95,30 @@ def test_what_keeps_moments_of_inactive_connections_is_not_run_truly_sparse():
 
 
 def test_finished_runs_are_not_repeated(small, monkeypatch):
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     first = (small / "tiny.json").read_text()
 
     def never(*args, **kwargs):
         raise AssertionError("a finished run was repeated")
 
     monkeypatch.setattr(runner, "train", never)
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     assert (small / "tiny.json").read_text() == first
 
 
 def test_a_lost_mask_file_is_made_anew(small):
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     with pytest.raises(FileNotFoundError, match="sweep slides"):
         load_masks("slides", small)
     content = (small / "tiny_masks.npz").read_bytes()
     (small / "tiny_masks.npz").unlink()
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     assert (small / "tiny_masks.npz").read_bytes() == content
 
 
 def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
     """Killed in the second epoch of the third run: two runs are kept, and the third starts from its first epoch."""
-    whole = run(TINY, small / "whole", progress=False).read_text()
+    whole = run_missing(TINY, small / "whole", progress=False).read_text()
     calls = []
 
     def killed(*args, **kwargs):
@@ -133,7 +133,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
 
     monkeypatch.setattr(runner, "train", killed)
     with pytest.raises(RuntimeError, match="killed"):
-        run(TINY, small, progress=False)
+        run_missing(TINY, small, progress=False)
     assert len(load_results("tiny", small)["runs"]) == 2
 
     resumed = []
@@ -145,7 +145,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
         return done
 
     monkeypatch.setattr(runner, "train", counting)
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     assert resumed == [[2], [1, 2]]
 
     def accuracies(results):
@@ -155,9 +155,9 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
 
 
 def test_another_config_is_another_run(small):
-    run(TINY, small, progress=False)
+    run_missing(TINY, small, progress=False)
     longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsities=(0.9,))
-    run(longer, small, progress=False)
+    run_missing(longer, small, progress=False)
     assert [len(r["epochs"]) for r in load_results("tiny", small)["runs"]] == [3]
 
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_sparsity_or_recipe_is_refused(dataset, tmp_path
 def test_no_result_file_from_the_sample(small, monkeypatch):
     monkeypatch.setitem(runner.DATASETS, "mnist", lambda: make_dataset(name="mnist-sample"))
     with pytest.raises(ValueError, match="a result file needs all of MNIST"):
-        run(TINY, small, progress=False)
+        run_missing(TINY, small, progress=False)
     assert not small.exists()
 
 

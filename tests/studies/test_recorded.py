@@ -2,7 +2,17 @@
 
 import pytest
 
-from dst_tutorial.studies.recorded import KINDS, latest_first, load_timings, machine, record, slide8
+from dst_tutorial.studies import recorded
+from dst_tutorial.studies.recorded import (
+    KINDS,
+    SET_UP,
+    expected_seconds,
+    latest_first,
+    load_timings,
+    machine,
+    record_timing,
+    slide8,
+)
 
 
 def run_of(cpu="A(R) Processor @ 1 GHz", date="2026-01-01", threads=1, **work):
@@ -15,7 +25,7 @@ def test_a_run_takes_the_place_of_the_same_work_on_the_same_machine(kind, tmp_pa
     first = run_of(**work)
     others = [run_of(cpu="B", **work), run_of(threads=2, **work), *(run_of(**work | {key: 2}) for key in work)]
     for run in (first, *others, first | {"rounds": 7}):
-        record(kind, run, tmp_path)
+        record_timing(kind, run, tmp_path)
     found = load_timings(kind, tmp_path)
     assert len(found) == len(others) + 1
     assert first not in found
@@ -25,7 +35,7 @@ def test_a_run_takes_the_place_of_the_same_work_on_the_same_machine(kind, tmp_pa
 def test_what_is_not_there_says_how_to_make_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m dst_tutorial scaling --record"):
         load_timings("scaling", tmp_path)
-    record("scaling", run_of(density=0.1, batch=3), tmp_path)
+    record_timing("scaling", run_of(density=0.1, batch=3), tmp_path)
     with pytest.raises(ValueError, match=r"none of \{'batch': 4\}; make it with"):
         load_timings("scaling", tmp_path, batch=4)
     with pytest.raises(ValueError, match="unknown kind 'speed'"):
@@ -43,3 +53,24 @@ def test_a_machine_is_told_in_few_words():
 
 def test_slide_8_is_recorded():
     assert {(run["case"], run["batch"], run["threads"]) for run in slide8(threads=1)} == {("slides", 100, 1)}
+
+
+def test_how_long_a_benchmark_will_take_is_read_off_recorded_ones(tmp_path, monkeypatch):
+    """Three calls a reading, of every method, in as many rounds as asked for; what is over sooner takes its seconds."""
+    monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
+
+    def told(work="inference", threads=1, methods=None, rounds=20):
+        return expected_seconds("slides", work, 64, threads, rounds=rounds, seconds=5.0, methods=methods) - SET_UP
+
+    assert told() == 5  # nothing is recorded
+    row = {"device": "cpu", "copies": False, "largest_difference": 0.0, "first_ms": 1.0}
+    rows = [row | {"method": "slow", "times_ms": [190, 200, 900]}, row | {"method": "fast", "times_ms": [50, 50]}]
+    work = {"case": "slides", "batch": 64, "sparsity": 0.95, "rows": rows}
+    record_timing("benchmark", run_of(work="inference", **work))
+    record_timing("benchmark", run_of(work="inference", **work | {"rows": rows[:1]}, threads=2))
+    record_timing("benchmark", run_of(work="epoch", **work))
+    assert told() == pytest.approx(3 * 20 * 0.25)
+    assert told(methods=["fast"]) == pytest.approx(5)
+    assert told(threads=2) == pytest.approx(3 * 20 * 0.2)
+    assert told(threads=3) == told()
+    assert told(work="epoch") + SET_UP == pytest.approx(3 * 0.25)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from dst_tutorial.studies.experiments import Experiment
-from dst_tutorial.studies.runner import run
+from dst_tutorial.studies.runner import run_missing
 
 dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 
@@ -19,8 +19,8 @@ EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2), epoc
 SCRIPT = """
 import sys
 from test_runner import EXPERIMENT
-from dst_tutorial.studies.runner import run
-run(EXPERIMENT, __import__("pathlib").Path(sys.argv[1]), executor=sys.argv[2], address=sys.argv[3] or None,
+from dst_tutorial.studies.runner import run_missing
+run_missing(EXPERIMENT, __import__("pathlib").Path(sys.argv[1]), executor=sys.argv[2], address=sys.argv[3] or None,
     workers=2, progress=False)
 """
 
@@ -51,7 +51,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(data, tmp_path_factory):
-    return what_was_measured(run(EXPERIMENT, tmp_path_factory.mktemp("reference"), progress=False))
+    return what_was_measured(run_missing(EXPERIMENT, tmp_path_factory.mktemp("reference"), progress=False))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def address(data):
 
 
 def test_a_dask_cluster_gives_the_same_results(address, reference, tmp_path):
-    file = run(EXPERIMENT, tmp_path, executor="dask", address=address, progress=False)
+    file = run_missing(EXPERIMENT, tmp_path, executor="dask", address=address, progress=False)
     assert what_was_measured(file) == reference
     assert len(reference) == 4
 
@@ -81,7 +81,7 @@ def test_killed_midway_it_repeats_no_finished_run_and_loses_none(executor, addre
     kept = lines(file)
     assert 1 <= len(kept) < 4, "it was to be killed midway"
 
-    run(EXPERIMENT, tmp_path, executor=executor, address=where or None, progress=False)
+    run_missing(EXPERIMENT, tmp_path, executor=executor, address=where or None, progress=False)
     finished = {line.rstrip(",") for line in lines(file)}
     assert {line.rstrip(",") for line in kept} <= finished  # with their dates and seconds: not repeated
     assert what_was_measured(file) == reference
@@ -97,14 +97,14 @@ def test_killed_midway_it_repeats_no_finished_run_and_loses_none(executor, addre
 )
 def test_a_mistake_says_what_to_do(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        run(EXPERIMENT, tmp_path, progress=False, **options)
+        run_missing(EXPERIMENT, tmp_path, progress=False, **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_address_where_nobody_answers_says_so(tmp_path):
     patience = dask.config.set({"distributed.comm.timeouts.connect": "2s"})
     with patience, pytest.raises(OSError, match=r"127\.0\.0\.1:1"):
-        run(EXPERIMENT, tmp_path, executor="dask", address="tcp://127.0.0.1:1", progress=False)
+        run_missing(EXPERIMENT, tmp_path, executor="dask", address="tcp://127.0.0.1:1", progress=False)
 
 
 def test_workers_of_several_threads_are_refused(tmp_path):
@@ -113,4 +113,4 @@ def test_workers_of_several_threads_are_refused(tmp_path):
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
         pytest.raises(ValueError, match="start the workers with --nthreads 1"),
     ):
-        run(EXPERIMENT, tmp_path, executor="dask", address=cluster.scheduler_address, progress=False)
+        run_missing(EXPERIMENT, tmp_path, executor="dask", address=cluster.scheduler_address, progress=False)

@@ -15,10 +15,10 @@ from dst_tutorial.teaching.exercises import (
     dst_loop,
     mask_evolution,
     masked_layers,
-    solution_of,
     sparsity_basics,
-    truly_sparse,
+    truly_sparse_training,
 )
+from dst_tutorial.teaching.exercises.judging import solution_of
 
 CHECKS = {
     "to_csr": sparsity_basics,
@@ -31,8 +31,8 @@ CHECKS = {
     "returned": mask_evolution,
     "cold_and_warm": csr_benchmark,
     "fair_time": csr_benchmark,
-    "training_bytes": truly_sparse,
-    "rewired": truly_sparse,
+    "training_bytes": truly_sparse_training,
+    "rewired": truly_sparse_training,
     "paired_interval": closing_the_gap,
     "most_in_convolution": closing_the_gap,
 }
@@ -171,22 +171,22 @@ def with_other(change):
     """The right arrays, but for one change."""
 
     def answer(values, columns, pointers, width, grow):
-        return change(*truly_sparse.rewired(values, columns, pointers, width, grow))
+        return change(*truly_sparse_training.rewired(values, columns, pointers, width, grow))
 
     return answer
 
 
 def in_place(values, columns, pointers, width, grow):
     values[:] = 0
-    return truly_sparse.rewired(values, columns, pointers, width, grow)
+    return truly_sparse_training.rewired(values, columns, pointers, width, grow)
 
 
 def drop_the_largest(values, columns, pointers, width, grow):
-    return truly_sparse.rewired(1 / values, columns, pointers, width, grow)
+    return truly_sparse_training.rewired(1 / values, columns, pointers, width, grow)
 
 
 def unsorted(values, columns, pointers, width, grow):
-    return truly_sparse.rewired(values, columns, pointers, width, grow)[0], columns[::-1], pointers
+    return truly_sparse_training.rewired(values, columns, pointers, width, grow)[0], columns[::-1], pointers
 
 
 WRONG += [

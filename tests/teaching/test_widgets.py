@@ -16,16 +16,17 @@ from conftest import make_dataset
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dst_tutorial import SlideCNN, mlp, sparsify
+from dst_tutorial import SlideCNN, mlp, sparsify, teaching
 from dst_tutorial.show import plots
 from dst_tutorial.show.figures import LAYERS
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.studies.experiments import load_masks
-from dst_tutorial.teaching import widgets
 from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
 from dst_tutorial.teaching.widgets import breakeven, dst, signals, storage
 from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
 from dst_tutorial.teaching.widgets.explorer import explorer
+from dst_tutorial.teaching.widgets.masks import save_gif
+from dst_tutorial.teaching.widgets.observatory import OBSERVATIONS
 from dst_tutorial.teaching.widgets.signals import draw_signals
 from dst_tutorial.teaching.widgets.storage import SPARSITIES
 from dst_tutorial.timing.breakeven import DENSE, SPARSE
@@ -163,7 +164,7 @@ def test_the_sample_and_a_stale_atlas_are_named(monkeypatch):
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_storage_at_every_point(sparsity):
     for size in storage.SIZES:
-        label = widgets.draw_storage(sparsity, size).get_label()
+        label = teaching.draw_storage(sparsity, size).get_label()
         shown = float(re.search(r"CSR, int32 ([\d.]+)%", label).group(1))
         n = round((1 - sparsity) * size * size)
         assert shown == pytest.approx(100 * (8 * n + 4 * (size + 1)) / (4 * size * size), abs=4 if size < 100 else 0.2)
@@ -178,7 +179,7 @@ def test_a_mask_at_every_point(layer):
     for update in range(len(recorded.snapshots)):
         now = recorded.snapshots[update].masks[layer]
         for palette in plots.PALETTES:
-            figure = widgets.draw_moment(recorded, layer, update, palette)
+            figure = teaching.draw_moment(recorded, layer, update, palette)
             image = figure.axes[0].images[0].get_array()
             rows, columns = now.shape[0], now.size // now.shape[0]
             assert (
@@ -214,7 +215,7 @@ def histories():
 
 
 def test_the_time_machine_scrubs_and_plays(histories):
-    box = widgets.time_machine(histories["set"])
+    box = teaching.time_machine(histories["set"])
     last = len(histories["set"].snapshots) - 1
     assert last > 2
     seen = set()
@@ -230,7 +231,7 @@ def test_the_time_machine_scrubs_and_plays(histories):
 
 def test_a_gif_has_every_update(histories, tmp_path):
     history = histories["set"]
-    file = widgets.save_gif(history, "fc2", tmp_path / "new" / "m.gif")
+    file = save_gif(history, "fc2", tmp_path / "new" / "m.gif")
     with Image.open(file) as gif:
         assert gif.n_frames == len(history.snapshots)
         frames = []
@@ -238,13 +239,13 @@ def test_a_gif_has_every_update(histories, tmp_path):
             gif.seek(i)
             frames.append(np.asarray(gif.convert("L")).astype(int))
     assert all((a != b).any() for a, b in pairwise(frames))
-    with Image.open(widgets.save_gif(history, "fc2", tmp_path / "few.gif", most=3)) as gif:
+    with Image.open(save_gif(history, "fc2", tmp_path / "few.gif", most=3)) as gif:
         assert gif.n_frames == 3
 
 
 def test_the_time_machine_saves_beside_the_notebook(histories, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    box = widgets.time_machine(histories["set"])
+    box = teaching.time_machine(histories["set"])
     box.save.click()
     assert (tmp_path / "mask_fc2.gif").stat().st_size > 1000
     assert "Saved mask_fc2.gif" in box.status.value
@@ -256,24 +257,24 @@ def test_the_time_machine_saves_beside_the_notebook(histories, tmp_path, monkeyp
 
 def test_what_has_no_masks_is_refused():
     with pytest.raises(ValueError, match="no masks"):
-        widgets.time_machine(History())
+        teaching.time_machine(History())
     with pytest.raises(ValueError, match="there are none in"):
-        widgets.observatory({"dense": History()})
+        teaching.observatory({"dense": History()})
     with pytest.raises(ValueError, match="no run at all"):
-        widgets.observatory({})
+        teaching.observatory({})
 
 
 # --- the observatory --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", widgets.OBSERVATIONS)
+@pytest.mark.parametrize("what", OBSERVATIONS)
 def test_every_observation_of_every_layer(histories, what):
     seen = set()
     for layer in ("all layers", "fc1", "fc2", "fc3"):
-        figure = widgets.draw_observation(histories, what, layer)
+        figure = teaching.draw_observation(histories, what, layer)
         assert figure.get_label()
         seen.add(png(figure))
-        widgets.draw_observation({"set": histories["set"]}, what, layer)
+        teaching.draw_observation({"set": histories["set"]}, what, layer)
     assert len(seen) == 4  # each layer has a picture of its own
 
 
@@ -284,18 +285,18 @@ def test_convolutions_are_observed_too():
     small = type(data)("mnist", data.train_images[..., :8, :8], data.train_labels, data.test_images[..., :8, :8],
                        data.test_labels)  # fmt: skip
     history = fit(model, small, epochs=2, batch_size=16, topology=engine, progress=False)
-    for what in widgets.OBSERVATIONS:
+    for what in OBSERVATIONS:
         for layer in ("all layers", "conv2"):
-            widgets.draw_observation({"set": history}, what, layer)
+            teaching.draw_observation({"set": history}, what, layer)
 
 
 def test_the_pictures_show_the_measures(histories):
     last = histories["set"].snapshots[-1].masks
-    figure = widgets.draw_observation({"set": histories["set"]}, "inputs read")
+    figure = teaching.draw_observation({"set": histories["set"]}, "inputs read")
     assert (figure.axes[1].images[0].get_array().ravel() == out_degrees(last["fc1"])).all()
-    figure = widgets.draw_observation({"set": histories["set"]}, "paths")
+    figure = teaching.draw_observation({"set": histories["set"]}, "paths")
     assert (figure.axes[1].images[0].get_array().ravel() == paths(last)).all()
-    figure = widgets.draw_observation({"set": histories["set"]}, "units lost")
+    figure = teaching.draw_observation({"set": histories["set"]}, "units lost")
     dead = [units.dead for units in list(neurons(last).values())[:-1]]
     assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(100 * np.concatenate(dead).mean())
 
@@ -303,7 +304,7 @@ def test_the_pictures_show_the_measures(histories):
 def test_runs_of_two_networks_are_refused(histories):
     other = History(snapshots=[Snapshot(0, 0, {"a": Mask.of([[True]])})])
     with pytest.raises(ValueError, match="not of one network"):
-        widgets.draw_observation({"one": histories["set"], "two": other}, "age", "a")
+        teaching.draw_observation({"one": histories["set"], "two": other}, "age", "a")
 
 
 WIDE = """
@@ -348,7 +349,7 @@ def a_figure(drawn=None):
 
 def test_a_prediction_reveals_only_what_was_committed():
     drawn = []
-    box = widgets.predict("How accurate?", lambda: a_figure(drawn), low=0, high=100, start=50)
+    box = teaching.predict("How accurate?", lambda: a_figure(drawn), low=0, high=100, start=50)
     title, row, picture = box.children
     guess, commit = row.children
     assert not drawn
@@ -375,11 +376,11 @@ def test_a_guess_is_drawn_where_it_lies(axis, place):
 def test_predictions_step_aside_where_nobody_is_there(monkeypatch):
     assert not unattended()
     monkeypatch.setenv("DST_TUTORIAL_UNATTENDED", "1")
-    assert isinstance(widgets.predict("?", a_figure, low=0, high=1, start=0), Figure)
+    assert isinstance(teaching.predict("?", a_figure, low=0, high=1, start=0), Figure)
 
 
 def test_a_prediction_that_cannot_be_drawn_says_so():
-    box = widgets.predict("?", lambda: 1 / 0, low=0, high=1, start=0)
+    box = teaching.predict("?", lambda: 1 / 0, low=0, high=1, start=0)
     box.children[1].children[1].click()
     assert "ZeroDivisionError" in box.children[2].value
 
@@ -390,7 +391,7 @@ def test_a_prediction_that_cannot_be_drawn_says_so():
 def test_break_even_at_every_point():
     for width in (16, 40):  # those of the explorer would take a minute
         for batch in breakeven.BATCHES:
-            figure = widgets.draw_break_even(width, batch, rounds=1)
+            figure = teaching.draw_break_even(width, batch, rounds=1)
             lines = {line.get_label(): line for line in figure.axes[0].lines}
             assert list(lines) == [*DENSE, *SPARSE]
             assert all((line.get_ydata() > 0).all() and len(line.get_ydata()) == 6 for line in lines.values())
@@ -401,7 +402,7 @@ def test_bytes_at_every_point():
     told = {}
     for sparsity in storage.FROM_DENSE:
         for batch in storage.IMAGES:
-            label = widgets.draw_training_bytes(sparsity, batch).get_label()
+            label = teaching.draw_training_bytes(sparsity, batch).get_label()
             told[sparsity, batch] = dict(re.findall(r"([\w+ ]+): ([\d.]+) MB", label.replace("; ", ";")))
     megabytes = {point: {form: float(mb) for form, mb in forms.items()} for point, forms in told.items()}
     assert all(set(forms) == {"dense", "Dense+Mask", "truly sparse"} for forms in megabytes.values())
@@ -455,14 +456,14 @@ def controls_of(box):
 
 def test_the_explorers_have_labelled_keyboard_controls(histories):
     boxes = [
-        widgets.storage_explorer(),
-        widgets.signal_explorer(),
-        widgets.dst_explorer(),
-        widgets.time_machine(histories["set"]),
-        widgets.observatory(histories),
-        widgets.break_even_explorer(),
-        widgets.memory_explorer(),
-        widgets.predict("?", a_figure, low=0, high=1, start=0),
+        teaching.storage_explorer(),
+        teaching.signal_explorer(),
+        teaching.dst_explorer(),
+        teaching.time_machine(histories["set"]),
+        teaching.observatory(histories),
+        teaching.break_even_explorer(),
+        teaching.memory_explorer(),
+        teaching.predict("?", a_figure, low=0, high=1, start=0),
     ]
     for box in boxes:
         controls = list(controls_of(box))
@@ -473,7 +474,7 @@ def test_the_explorers_have_labelled_keyboard_controls(histories):
 
 
 def test_a_screen_reader_is_told_every_control_and_its_value():
-    box = widgets.storage_explorer()
+    box = teaching.storage_explorer()
     box.children[0].children[0].value = 0.98
     assert ">sparsity 0.98, rows = columns 1000 </span>" in box.children[1].value
     box = DstExplorer()

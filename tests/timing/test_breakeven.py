@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from dst_tutorial.layers.ledger import format_bytes
 from dst_tutorial.show.figures import pays_rows
-from dst_tutorial.studies.recorded import load_timings, record
+from dst_tutorial.studies.recorded import load_timings, record_timing
 from dst_tutorial.timing import breakeven
 from dst_tutorial.timing.breakeven import (
     DENSE,
@@ -100,7 +100,7 @@ def test_layers_are_measured_in_every_form_and_recorded(tmp_path, monkeypatch):
     assert json.loads(json.dumps(result)) == result
     assert len(result["points"]) == 2 * 2 * (len(DENSE) + 2 * len(SPARSE))
     assert all(len(point["times_ms"]) == 2 for point in result["points"])
-    record("breakeven", result, tmp_path)
+    record_timing("breakeven", result, tmp_path)
     assert load_timings("breakeven", tmp_path) == [result]
 
 
@@ -146,7 +146,7 @@ def test_layers_of_several_sizes_are_measured_and_recorded(tmp_path):
     result = scaling([300, 3_000], rounds=2, threads=1)
     assert torch.get_num_threads() == threads
     assert {count: len(ms) for count, ms in result["times_ms"].items()} == {"300": 2, "3000": 2}
-    record("scaling", result, tmp_path)
+    record_timing("scaling", result, tmp_path)
     assert load_timings("scaling", tmp_path) == [json.loads(json.dumps(result))]
 
 

@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import make_dataset
 
 from dst_tutorial.layers.ledger import macs
 from dst_tutorial.layers.sparsify import count_weights, sparse_layers, sparsify
-from dst_tutorial.studies import runner
 from dst_tutorial.training.by_recipe import build, parameters_left, train
 from dst_tutorial.training.models import MLP1D, LeNet300100, SlideCNN, mlp
 from dst_tutorial.training.recipes import RECIPES, find_recipe
@@ -17,15 +15,6 @@ from dst_tutorial.training.recipes import RECIPES, find_recipe
 
 def network():
     return mlp(784, 30, 10)
-
-
-@pytest.fixture
-def small(monkeypatch, tmp_path):
-    """Experiments on a small network and a made-up data set, in a folder of their own."""
-    monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(runner.DATASETS, "mnist", make_dataset)
-    monkeypatch.setitem(runner.NETWORKS, "SlideCNN", network)
-    return tmp_path / "results"
 
 
 def test_the_same_seed_gives_the_same_run(dataset):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ...studies import difference
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 

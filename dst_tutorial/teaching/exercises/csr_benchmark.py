@@ -3,7 +3,7 @@
 import time
 from statistics import mean, median, pstdev
 
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 

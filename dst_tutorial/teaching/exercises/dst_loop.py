@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from ...topology import Mask, exploration_rate
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 
 def _masks(seed: int, shape: tuple[int, int], updates: int, active: int) -> list[np.ndarray]:

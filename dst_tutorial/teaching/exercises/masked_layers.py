@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...layers import MaskedLinear
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 

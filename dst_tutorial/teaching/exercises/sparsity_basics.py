@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ...layers import format_bytes
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ def dst_explorer() -> DstExplorer:
     return DstExplorer()
 
 
-def latency(trainings: int = 5) -> dict[str, list[float]]:
+def latency_of_explorers(trainings: int = 5) -> dict[str, list[float]]:
     """Seconds of a slider's answer at every point of the atlas, and of live trainings of the default point."""
     box, found = DstExplorer(), {"answers_s": [], "trainings_s": []}
     for point in POINTS:

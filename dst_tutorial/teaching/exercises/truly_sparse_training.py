@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from ...layers import count_weights, csr_bytes, sparsify
 from ...training import mlp
-from . import Verdict, answered, judge
+from .judging import Verdict, answered, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 
