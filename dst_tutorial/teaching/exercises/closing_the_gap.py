@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ...studies import difference
-from .judging import Verdict, answered, judge
+from .judging import Verdict, ask, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ def check_paired_interval(answer) -> Verdict:
         random = np.random.default_rng(seed)
         hard = random.normal(98, 0.5, seeds)  # some seeds are hard for both
         a, b = hard + random.normal(0.2, 0.1, seeds), hard + random.normal(0, 0.1, seeds)
-        mean, low, high = map(float, answered(answer(a, b)))
+        mean, low, high = map(float, ask(answer, a, b))
         expected = difference(a, b)
         if not math.isclose(mean, expected.mean, abs_tol=1e-6):
             return f"{seeds} seeds: the mean of a - b is {expected.mean:.3f}; yours is {mean:.3f}."
@@ -45,7 +45,8 @@ def check_paired_interval(answer) -> Verdict:
         return f"{seeds} seeds: the interval reaches {right:.3f} to either side of the mean; yours reaches {half:.3f}."
 
     return judge(
-        [lambda t=t: trial(*t) for t in ((0, 5), (1, 3), (2, 12))],
+        trial,
+        ((0, 5), (1, 3), (2, 12)),
         "Right. The hard seeds cancel, which is what pairing is for: compare the spread of a with that of a - b.",
     )
 
@@ -65,7 +66,7 @@ def check_most_in_convolution(answer) -> Verdict:
     """
 
     def trial(size: int, pixels: int, weights: int, multiplications: int) -> str | None:
-        found = answered(answer(size, pixels, weights, multiplications))
+        found = ask(answer, size, pixels, weights, multiplications)
         what = f"size {size:,}, {pixels} pixels, {weights:,} weights, {multiplications:,} multiplications"
         expected = most_in_convolution(size, pixels, weights, multiplications)
         work = found * pixels + weights - found
@@ -89,6 +90,7 @@ def check_most_in_convolution(answer) -> Verdict:
         (144, 784, 67_173, 60_000),
     )
     return judge(
-        [lambda t=t: trial(*t) for t in trials],
+        trial,
+        trials,
         "Right: this is how the lean recipe finds its convolutions. Equal weights are not equal compute.",
     )

@@ -3,7 +3,7 @@
 import time
 from statistics import mean, median, pstdev
 
-from .judging import Verdict, answered, judge
+from .judging import Verdict, answered, ask, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ def check_cold_and_warm(answer) -> Verdict:
     def trial(cold: float, warm: float, runs: int) -> str | None:
         times = [cold] + [warm] * (runs - 1)
         average, deviation = mean(times), pstdev(times)
-        got = answered(answer(average, deviation, runs))
+        got = ask(answer, average, deviation, runs)
         if len(got) != 2:
             return "Return two times: the cold one and the warm one."
         one, other = (float(answered(t)) for t in got)
@@ -37,7 +37,8 @@ def check_cold_and_warm(answer) -> Verdict:
 
     trials = ((13_505.0, 1.11, 10), (147.1, 11.47, 10), (5.0, 1.0, 2), (60.0, 2.0, 5))
     return judge(
-        [lambda t=t: trial(*t) for t in trials],
+        trial,
+        trials,
         "Right: two numbers printed beside a table are enough to see the cold call in it.",
     )
 
@@ -65,7 +66,7 @@ def check_fair_time(answer) -> Verdict:
             time.sleep(naps[min(len(calls), len(naps) - 1)])
             calls.append(1)
 
-        seconds = float(answered(answer(task, runs)))
+        seconds = float(ask(answer, task, runs))
         if len(calls) < runs:
             return f"With runs={runs} the task was called {len(calls)} times only."
         if len(calls) == runs:
@@ -80,10 +81,7 @@ def check_fair_time(answer) -> Verdict:
         return None
 
     return judge(
-        [
-            lambda: trial([0.02], 3, 0.02),
-            lambda: trial([0.3, 0.02], 3, 0.02),
-            lambda: trial([0.3, 0.02, 0.02, 0.4, 0.02], 5, 0.02),
-        ],
+        trial,
+        (([0.02], 3, 0.02), ([0.3, 0.02], 3, 0.02), ([0.3, 0.02, 0.02, 0.4, 0.02], 5, 0.02)),
         "Right: warmed up, and not at the mercy of one bad call. On a GPU, wait for it before every look at the clock.",
     )

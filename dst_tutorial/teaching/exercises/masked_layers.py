@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...layers import MaskedLinear
-from .judging import Verdict, answered, judge
+from .judging import Verdict, ask, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 
@@ -23,7 +23,7 @@ def check_masked_gradient(answer) -> Verdict:
         delta = torch.randn(batch, n_out, generator=generator)
         layer = MaskedLinear(n_in, n_out, mask=mask)
         layer(x).backward(delta)
-        gradient, expected = answered(answer(x, delta, mask)), layer.weight.grad
+        gradient, expected = ask(answer, x, delta, mask), layer.weight.grad
         if gradient.shape != expected.shape:
             return (
                 f"The gradient has shape {list(gradient.shape)}, the weight {list(expected.shape)} ([out, in]). "
@@ -37,9 +37,10 @@ def check_masked_gradient(answer) -> Verdict:
             return "Inactive weights are right (zero), but the values of active ones are not autograd's."
         return None
 
-    sizes = ((3, 5, 4), (8, 4, 4), (1, 6, 2))
+    sizes = ((3, 5, 4, 0), (8, 4, 4, 1), (1, 6, 2, 2))
     return judge(
-        [lambda s=s, i=i: trial(*s, seed=i) for i, s in enumerate(sizes)],
+        trial,
+        sizes,
         "Right: the dense gradient, times the mask. It was computed in full, and most of it thrown away.",
     )
 
@@ -57,7 +58,7 @@ def check_fan_in_std(answer) -> Verdict:
 
     def trial(rows: list[list[int]]) -> str | None:
         mask = torch.tensor(rows, dtype=torch.bool)
-        std, expected = answered(answer(mask)), fan_in_std(mask)
+        std, expected = ask(answer, mask), fan_in_std(mask)
         if std.shape != expected.shape:
             return f"One number a unit is wanted, shape {list(expected.shape)}; yours is {list(std.shape)}."
         if not torch.isfinite(std).all():
@@ -75,6 +76,7 @@ def check_fan_in_std(answer) -> Verdict:
 
     masks = ([[1, 1, 0, 0], [1, 1, 1, 0]], [[1, 0, 0, 1, 0, 1, 0, 1]], [[1, 0, 0], [0, 0, 0]])
     return judge(
-        [lambda m=m: trial(m) for m in masks],
+        trial,
+        zip(masks),
         "Right: units with few connections start with larger weights, and the signal keeps its strength.",
     )

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ...layers import format_bytes
-from .judging import Verdict, answered, judge
+from .judging import Verdict, answered, ask, judge
 
 # --- exercise 1 -------------------------------------------------------------------------------------------------------
 
@@ -19,7 +19,7 @@ def check_to_csr(answer) -> Verdict:
     """`answer(matrix)`: (values, columns, row_pointers) of a numpy array [rows, columns]."""
 
     def trial(matrix: np.ndarray) -> str | None:
-        given = answered(answer(matrix.copy()))
+        given = ask(answer, matrix)
         if len(given) != 3:
             return f"Return three arrays (values, columns, row_pointers); yours are {len(given)}."
         values, columns, pointers = (np.asarray(answered(part)) for part in given)
@@ -44,7 +44,8 @@ def check_to_csr(answer) -> Verdict:
     matrices = [np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]]), np.zeros((2, 3)), np.array([[5.0]])]
     matrices += [np.where(generator.random((6, 9)) < 0.3, generator.normal(size=(6, 9)), 0)]
     return judge(
-        [lambda m=m: trial(m) for m in matrices],
+        trial,
+        zip(matrices),
         "Right: these are the three arrays that scipy and torch store, too.",
     )
 
@@ -61,7 +62,7 @@ def check_most_nonzeros(answer) -> Verdict:
     """`answer(rows, columns)`: the largest number of non-zeros for which CSR takes fewer bytes than dense."""
 
     def trial(rows: int, columns: int) -> str | None:
-        n = answered(answer(rows, columns))
+        n = ask(answer, rows, columns)
         if n != int(n):
             return f"A number of non-zeros is whole; for {rows} x {columns} you have {n}."
 
@@ -80,6 +81,7 @@ def check_most_nonzeros(answer) -> Verdict:
 
     sizes = ((1000, 1000), (10, 1568), (1000, 128), (3, 4), (7, 7))
     return judge(
-        [lambda s=s: trial(*s) for s in sizes],
+        trial,
+        sizes,
         "Right: CSR pays from just above 50% sparsity on, and a little later where rows are short.",
     )
