@@ -12,6 +12,8 @@ import torch
 
 from . import __version__
 
+_PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "sparseprop", "sparselab", "mnist1d")
+
 
 def provenance() -> dict:
     """Versions, hardware, threads and date of this very process, ready for JSON."""
@@ -20,13 +22,7 @@ def provenance() -> dict:
         "code": __version__ + _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": version("numpy"),
-        "scipy": version("scipy"),
-        "numba": _version("numba"),
-        "onnxruntime": _version("onnxruntime"),
-        "sparseprop": _version("sparseprop"),
-        "sparselab": _version("sparselab"),
-        "mnist1d": _version("mnist1d"),
+        **{package: _version(package) for package in _PACKAGES},
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),

@@ -5,13 +5,13 @@ notebooks' prose relies on; where the two differ, the ledger complains.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..studies import slides
 from . import checks
 from .checks import ARTEFACT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Finding
-from .tables import markdown
+from .tables import Rows, markdown
 
 
 @dataclass(frozen=True)
@@ -83,28 +83,26 @@ measured. *Lab*: in the notebook behind the slides, not on them. Milliseconds de
 """
 
 
-def judged(claims: Iterable[Claim] = CLAIMS) -> list[dict[str, str]]:
+def judged(claims: Iterable[Claim] = CLAIMS) -> Rows:
     """The ledger's rows, with the verdict that the prose relies on as "expected"."""
-    rows = []
-    for claim in claims:
-        found = claim.find()
-        rows.append(
-            {
-                "slide": claim.slide,
-                "claim": claim.what,
-                "claimed": claim.claimed,
-                "measured": found.measured,
-                "tolerance": claim.tolerance,
-                "verdict": found.verdict,
-                "hardware": found.hardware,
-                "shown in": claim.where,
-                "expected": claim.expected,
-            }
-        )
-    return rows
+    return [
+        {
+            "slide": claim.slide,
+            "claim": claim.what,
+            "claimed": claim.claimed,
+            "measured": found.measured,
+            "tolerance": claim.tolerance,
+            "verdict": found.verdict,
+            "hardware": found.hardware,
+            "shown in": claim.where,
+            "expected": claim.expected,
+        }
+        for claim in claims
+        for found in [claim.find()]
+    ]
 
 
-def complaints(rows: Iterable[Mapping[str, str]]) -> list[str]:
+def complaints(rows: Rows) -> list[str]:
     """One for each row whose verdict is not the expected one."""
     told = (
         "slide {slide}, {claim}: claimed {claimed}, measured {measured}: {verdict}, where the notebooks say {expected}"
@@ -112,12 +110,11 @@ def complaints(rows: Iterable[Mapping[str, str]]) -> list[str]:
     return [told.format(**row) for row in rows if row["verdict"] != row["expected"]]
 
 
-def ledger(rows: Iterable[Mapping[str, str]]) -> str:
+def ledger(rows: Rows) -> str:
     """The rows as Markdown, below how many claims came to what."""
-    rows = [dict(row) for row in rows]
     counts = Counter(row["verdict"] for row in rows)
-    for row in rows:
+    shown = [{column: text for column, text in row.items() if column != "expected"} for row in rows]
+    for row in shown:
         row["verdict"] = row["verdict"] if row["verdict"] == REPRODUCED else f"**{row['verdict']}**"
-        del row["expected"]
     verdicts = (REPRODUCED, NOT_REPRODUCED, ARTEFACT, NOT_MEASURED)
-    return HEAD.format(", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)) + markdown(rows)
+    return HEAD.format(", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)) + markdown(shown)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from ..studies import load_results
+from ..studies import accuracies, load_results
 
 Rows = list[dict[str, str]]
 
@@ -66,8 +66,19 @@ def mean_sd(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
-def sparsity_in_words(sparsity: float, backend: str) -> str:
-    """Of a run: "95%", "dense", or "dense, as small as 95%"."""
+def facts_of(runs: list[dict]) -> dict[str, str]:
+    """What most tables say of runs that differ in their seed alone."""
+    last = runs[0]["summary"]
+    return {
+        "sparsity": _sparsity(runs[0]["config"]["sparsity"], last["backend"]),
+        "test accuracy": f"{mean_sd(accuracies(runs), 2)}%",
+        "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
+        "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%" if "macs" in last else "not counted",
+        "seeds": str(len(runs)),
+    }
+
+
+def _sparsity(sparsity: float, backend: str) -> str:
     if backend != "dense":
         return f"{100 * sparsity:g}%"
     return f"dense, as small as {100 * sparsity:g}%" if sparsity else "dense"

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
@@ -21,9 +20,11 @@ from ..choices import choose
 from ..layers import peak_memory, state_bytes
 from ..paths import data_folder, results_folder, write
 from ..provenance import provenance
+from ..timing import on_threads
 from ..topology import exploration_rate, overlap
 from ..training import DATASETS, NETWORKS, Dataset, Recipe, Snapshot, rehearse, train
-from .experiments import Experiment, key_of, load_results, options_of
+from .experiments import Experiment, key_of, options_of
+from .results import load_results
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,7 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
     """A run's result, ready for JSON, and its masks if they are asked for. Runs on any worker."""
     if options_of(recipe) != config["recipe"]:  # another version of an algorithm would be recorded under a wrong name
         raise ValueError(f"this worker's {recipe.algorithm} is not the one asked for: install the same version there")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with on_threads(1):
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         data = _whole(config["data_set"])
         network, sparsity = NETWORKS[config["network"]], config["sparsity"]
@@ -129,8 +128,6 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
                 test_once=config.get("test_once", False),
                 checkpoint=_checkpoint(config),
             )
-    finally:
-        torch.set_num_threads(threads)
     if done.history.interrupted:
         raise KeyboardInterrupt
     snapshots = done.history.snapshots

@@ -8,5 +8,5 @@ which zeros suit the hardware.
 from . import benchmark, breakeven, structures
 from .benchmark import WORKS
 from .breakeven import DENSE, SPARSE, Roofline, fewer_bytes_from, layer_times, medians_by_sparsity, pays_from, roofline
-from .clock import Row, first_call, row_of, rows_of
+from .clock import Row, first_call, on_threads, row_of, rows_of
 from .rivals import METHODS, rivals

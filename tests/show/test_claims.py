@@ -13,7 +13,7 @@ from dst_tutorial.paths import figures_folder, results_folder
 from dst_tutorial.show import checks, figures, gallery, markdown
 from dst_tutorial.show.checks import ARTEFACT, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from dst_tutorial.show.claims import CLAIMS, complaints, judged, ledger
-from dst_tutorial.studies import experiments, recorded
+from dst_tutorial.studies import recorded, results
 from dst_tutorial.studies.recorded import record_timing, slide8
 
 ROOT = figures_folder().parent
@@ -24,7 +24,7 @@ def own_results(tmp_path, monkeypatch):
     """A copy of the result files that the ledger reads; `change(file, edit)` edits one."""
     folder = tmp_path / "results"
     shutil.copytree(results_folder(), folder)
-    for module in (experiments, gallery, recorded):
+    for module in (results, gallery, recorded):
         monkeypatch.setattr(module, "results_folder", lambda: folder)
 
     def change(name, edit):

@@ -13,7 +13,7 @@ from dst_tutorial.show import figures, gallery, plots, tables
 from dst_tutorial.show.figures import shapes
 from dst_tutorial.show.pictures import rendered
 from dst_tutorial.studies import slides
-from dst_tutorial.studies.experiments import load_masks, load_results
+from dst_tutorial.studies.results import load_masks, load_results
 from dst_tutorial.teaching.exercises import csr_benchmark
 from dst_tutorial.topology.measures import CHANGES, Mask, changes
 

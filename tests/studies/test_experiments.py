@@ -9,7 +9,8 @@ from torch import nn
 
 from dst_tutorial.paths import results_folder
 from dst_tutorial.studies import runner
-from dst_tutorial.studies.experiments import EXPERIMENTS, Experiment, key_of, load_masks, load_results
+from dst_tutorial.studies.experiments import EXPERIMENTS, Experiment, key_of
+from dst_tutorial.studies.results import load_masks, load_results
 from dst_tutorial.studies.runner import run_missing
 from dst_tutorial.training import loop as training
 from dst_tutorial.training.by_recipe import train

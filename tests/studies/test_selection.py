@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from dst_tutorial.show import plots
 from dst_tutorial.studies.ablation import ADDED, BASE, MATTER, MODERN, PATH, TAKEN
-from dst_tutorial.studies.experiments import EXPERIMENTS, differences, load_results
+from dst_tutorial.studies.experiments import EXPERIMENTS
 from dst_tutorial.studies.paired import TIE, Difference, difference
+from dst_tutorial.studies.results import differences, load_results
 from dst_tutorial.studies.selection import CONTENDERS, ONLY_AT_95, TUNED_AT, chosen, validation
 from dst_tutorial.training.recipes import RECIPES
 

@@ -20,7 +20,7 @@ from dst_tutorial import SlideCNN, mlp, sparsify, teaching
 from dst_tutorial.show import plots
 from dst_tutorial.show.figures import LAYERS
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
-from dst_tutorial.studies.experiments import load_masks
+from dst_tutorial.studies.results import load_masks
 from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
 from dst_tutorial.teaching.widgets import breakeven, dst, signals, storage
 from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
@@ -314,7 +314,8 @@ from dst_tutorial.topology.algorithms import SET
 from dst_tutorial.topology.measures import masks_of
 from dst_tutorial.training.optim import Adam
 from dst_tutorial.training.loop import History, Snapshot
-from dst_tutorial.teaching.widgets import OBSERVATIONS, draw_moment, draw_observation
+from dst_tutorial.teaching import draw_moment, draw_observation
+from dst_tutorial.teaching.widgets.observatory import OBSERVATIONS
 wide = 100_000
 net = SparseSequential(SparseLinear(784, wide, density=1e-2), SparseLinear(wide, wide, density=1e-4),
                        SparseLinear(wide, 10, density=1e-1))

@@ -2,10 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from ...studies import by_recipe_and_sparsity, differences, load_results, typical_seconds
+from ...studies import accuracies, by_recipe_and_sparsity, differences, load_results, typical_seconds
 from .. import plots
 from ..pictures import pictures
-from ..tables import mean_sd, sparsity_in_words, table_of
+from ..tables import facts_of, table_of
 
 RIVALS = ("modern-static", "tuned-small-dense", "tuned-narrow-dense", "tuned-dense", "tuned-dense-constant")
 
@@ -14,26 +14,21 @@ def frontier_rows(results: dict) -> list[dict[str, str]]:
     """Accuracy beside weights, multiplications and seconds, of the same runs, and the paired difference from dense."""
     rows = []
     for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
-        last = runs[0]["summary"]
-        gap = differences(results, recipe, "tuned-dense")[sparsity]
+        gap, facts = differences(results, recipe, "tuned-dense")[sparsity], facts_of(runs)
         rows.append(
             {
                 "": plots.NAMES[recipe],
-                "sparsity": sparsity_in_words(sparsity, last["backend"]),
-                "test accuracy": f"{mean_sd(_accuracies(runs), 2)}%",
+                "sparsity": facts["sparsity"],
+                "test accuracy": facts["test accuracy"],
                 "minus dense, cosine": "–" if recipe == "tuned-dense" else f"{gap} {gap.verdict}",
-                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
-                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
+                "weights + biases": facts["weights + biases"],
+                "multiplications": facts["multiplications"],
                 "s of training": f"{typical_seconds(runs):.0f}",
                 "test evaluations a run": "/".join(sorted({str(run["summary"]["test_evaluations"]) for run in runs})),
-                "seeds": str(len(runs)),
+                "seeds": facts["seeds"],
             }
         )
     return rows
-
-
-def _accuracies(runs: list[dict]) -> list[float]:
-    return [run["summary"]["test_accuracy"] for run in runs]
 
 
 def rival_rows(results: dict) -> list[dict[str, str]]:
@@ -53,7 +48,7 @@ def frontier() -> Figure:
         last = runs[0]["summary"]
         points.setdefault(recipe, []).append(
             {
-                "accuracies": [run["summary"]["test_accuracy"] for run in runs],
+                "accuracies": accuracies(runs),
                 "weights": last["active_weights"],
                 "macs": last["macs"],
                 "seconds": typical_seconds(runs),

@@ -4,45 +4,36 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from ...studies import EXPERIMENTS, load_masks, load_results, slides
+from ...studies import EXPERIMENTS, accuracy_curves, by_recipe_and_sparsity, load_masks, load_results, slides
 from .. import plots
 from ..pictures import Picture, pictures
-from ..tables import mean_sd, table_of
+from ..tables import facts_of, mean_sd, table_of
 from .shapes import LAYERS
 
 
 def results_rows(results: dict) -> list[dict[str, str]]:
     """The slides' results table with seeds, spread and the controls, a row a recipe."""
     rows = []
-    for recipe in dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]):
-        runs = [run["summary"] for run in results["runs"] if run["config"]["recipe"]["name"] == recipe]
-        active, biases = runs[0]["active_weights"], runs[0]["biases"]
+    for (recipe, _), runs in by_recipe_and_sparsity(results).items():
+        facts = facts_of(runs)
         rows.append(
             {
                 "": plots.NAMES[recipe],
                 "slides: accuracy": f"{slides.ACCURACY[recipe]:.2f}%" if recipe in slides.ACCURACY else "not run",
-                "ours: accuracy": f"{mean_sd([r['test_accuracy'] for r in runs], 2)}%",
+                "ours: accuracy": facts["test accuracy"],
                 "slides: loss": f"{slides.LOSS[recipe]:.4f}" if recipe in slides.LOSS else "not run",
-                "ours: loss": mean_sd([r["test_loss"] for r in runs], 4),
-                "weights + biases": f"{active:,} + {biases:,}",
-                "seeds": str(len(runs)),
+                "ours: loss": mean_sd([run["summary"]["test_loss"] for run in runs], 4),
+                "weights + biases": facts["weights + biases"],
+                "seeds": facts["seeds"],
             }
         )
     return rows
 
 
-def curves_of(results: dict) -> dict[str, list[list[float]]]:
-    """Test accuracy by epoch: recipe -> a list a seed."""
-    curves: dict[str, list[list[float]]] = {}
-    for run in results["runs"]:
-        curves.setdefault(run["config"]["recipe"]["name"], []).append([e["test_accuracy"] for e in run["epochs"]])
-    return curves
-
-
 def training_curves() -> Figure:
     """Slide 6, as curves over seeds."""
     return plots.training_curves(
-        curves_of(load_results("slides")),
+        accuracy_curves(load_results("slides")),
         slides.ACCURACY,
         title="The slides' protocol on MNIST: mean and range over seeds",
     )

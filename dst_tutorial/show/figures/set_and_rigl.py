@@ -4,28 +4,24 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from ...studies import by_recipe_and_sparsity, final_accuracies, load_results
+from ...studies import accuracies, by_recipe_and_sparsity, final_accuracies, load_results
 from .. import plots
 from ..pictures import pictures
-from ..tables import mean_sd, sparsity_in_words, table_of
+from ..tables import facts_of, table_of
 
 
 def algorithm_rows(results: dict) -> list[dict[str, str]]:
     """Accuracy of every recipe beside what it costs, of the same runs: a row a recipe and sparsity."""
     rows = []
-    for (recipe, sparsity), runs in by_recipe_and_sparsity(results).items():
-        last = runs[0]["summary"]
-        explored = [run["exploration_rate"] for run in runs]
+    for (recipe, _), runs in by_recipe_and_sparsity(results).items():
+        facts, explored = facts_of(runs), [run["exploration_rate"] for run in runs]
         rows.append(
             {
                 "": plots.NAMES[recipe],
-                "sparsity": sparsity_in_words(sparsity, last["backend"]),
-                "test accuracy": f"{mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
-                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
-                "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%",
+                **{name: facts[name] for name in ("sparsity", "test accuracy", "weights + biases", "multiplications")},
                 "explored": f"{100 * statistics.mean(explored):.1f}%" if explored[0] is not None else "–",
                 "updates": str(runs[0]["updates"]),
-                "seeds": str(len(runs)),
+                "seeds": facts["seeds"],
             }
         )
     return rows
@@ -43,7 +39,7 @@ def mnist1d() -> Figure:
     """The same on MNIST-1D, where accuracy does not saturate, at three sparsities."""
     curves: dict[str, dict[float, list[float]]] = {}
     for (recipe, sparsity), runs in by_recipe_and_sparsity(load_results("mnist1d")).items():
-        curves.setdefault(recipe, {})[sparsity] = [run["summary"]["test_accuracy"] for run in runs]
+        curves.setdefault(recipe, {})[sparsity] = accuracies(runs)
     return plots.accuracy_by_sparsity(curves, title="MLP on MNIST-1D: mean and range over seeds", lowest=None)
 
 

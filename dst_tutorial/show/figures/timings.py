@@ -8,7 +8,7 @@ from ...studies import by_recipe_and_sparsity, latest_first, load_timings, machi
 from ...timing import METHODS, Row, row_of, rows_of
 from .. import plots
 from ..pictures import pictures
-from ..tables import Table, mean_sd, table_of
+from ..tables import Table, facts_of, table_of
 
 
 def ten_calls() -> Figure:
@@ -126,19 +126,19 @@ def form_rows(results: dict) -> list[dict[str, str]]:
     """Accuracy beside all that it costs, of the same runs: a row a form."""
     rows = []
     for runs in by_recipe_and_sparsity(results).values():
-        last = runs[0]["summary"]
+        last, facts = runs[0]["summary"], facts_of(runs)
         seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
         low, middle, high = statistics.quantiles(seconds, n=4)
         rows.append(
             {
                 "": _form(runs[0]),
-                "test accuracy": f"{mean_sd([run['summary']['test_accuracy'] for run in runs], 2)}%",
+                "test accuracy": facts["test accuracy"],
                 "s / epoch [quartiles]": f"{middle:.1f} [{low:.1f}, {high:.1f}]",
-                "multiplications": f"{last['macs'] / 1e6:.2f}M ({100 * last['macs'] / last['dense_macs']:.1f}%)",
+                "multiplications": f"{last['macs'] / 1e6:.2f}M ({facts['multiplications']})",
                 "weights, gradients, Adam, indices": f"{runs[0]['state_bytes'] / 1e6:.2f} MB",
                 "peak memory": f"{statistics.median(run['peak_bytes'] for run in runs) / 1e6:.0f} MB",
-                "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
-                "seeds": str(len(runs)),
+                "weights + biases": facts["weights + biases"],
+                "seeds": facts["seeds"],
             }
         )
     return rows

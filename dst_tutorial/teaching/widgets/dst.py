@@ -71,9 +71,9 @@ class DstExplorer(ipw.VBox):
         self._asked_to_stop, self._thread = threading.Event(), None
         self._drawing = threading.Lock()  # so that of two pictures the later is the one that stays
         self._live: dict[Point, tuple[list[float], tuple[float, float] | None]] = {}
-        self._show()
+        self.picture.show(self._drawn(), self.controls.values())  # an error here is the cell's
         for control in self.controls.values():
-            control.observe(self._show_safely, names="value")
+            control.observe(self._show, names="value")
         self.train.on_click(self._start)
         self.stop.on_click(lambda _: self._asked_to_stop.set())
         super().__init__([row(self.controls.values()), row([self.train, self.stop, self.status]), self.picture])
@@ -90,17 +90,13 @@ class DstExplorer(ipw.VBox):
         warning = "; <b>stale</b>: the code has changed since, `python -m dst_tutorial sweep atlas` makes it anew"
         return f"Recorded: {told}{warning if stale else ''}."
 
+    def _drawn(self) -> Figure:
+        live, topology = self._live.get(self.point, ((), None))
+        return draw_dst(live, topology, **self.point._asdict())
+
     def _show(self, *_) -> None:
         with self._drawing:
-            point = self.point
-            live, topology = self._live.get(point, ((), None))
-            self.picture.show(draw_dst(live, topology, **point._asdict()), self.controls.values())
-
-    def _show_safely(self, *_) -> None:
-        try:
-            self._show()
-        except Exception as error:
-            self.picture.show_error(error)
+            self.picture.attempt(self._drawn, self.controls.values())
 
     def _start(self, _) -> None:
         if self._thread and self._thread.is_alive():
@@ -120,7 +116,7 @@ class DstExplorer(ipw.VBox):
             self._live[point] = list(curve), None
             self.status.value = f"Training, seed {seed}: epoch {epoch.epoch} of {EPOCHS}, {epoch.test_accuracy:.1f}%"
             if self.point == point:
-                self._show_safely()
+                self._show()
             return self._asked_to_stop.is_set()
 
         self.status.value = f"Training, seed {seed} ..."
@@ -135,7 +131,7 @@ class DstExplorer(ipw.VBox):
                 told += " MNIST is not at hand: trained on the shipped sample, so do not compare with the band."
             self.status.value = told
             if self.point == point:
-                self._show_safely()
+                self._show()
         except Exception as error:
             self.picture.show_error(error)
         finally:

@@ -1,0 +1,94 @@
+"""What experiments came to, read from their result files in `figures/results/`: a line a finished run."""
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from ..paths import results_folder
+from ..topology import Mask, Masks
+from ..training import History, Snapshot
+from .paired import Difference, difference
+
+
+def load_results(name: str, folder: Path | None = None) -> dict:
+    """The result file of an experiment. FileNotFoundError says how to make it."""
+    return json.loads(_existing(folder, f"{name}.json", name).read_text(encoding="utf-8"))
+
+
+def _existing(folder: Path | None, file: str, experiment: str) -> Path:
+    path = (folder or results_folder()) / file
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; make it with `python -m dst_tutorial sweep {experiment}`")
+    return path
+
+
+def by_recipe_and_sparsity(results: dict) -> dict[tuple[str, float], list[dict]]:
+    """The runs of a result file: (recipe, sparsity) -> a run a seed, in the order of the recipes."""
+    groups: dict[tuple[str, float], list[dict]] = {}
+    for run in sorted(results["runs"], key=lambda run: run["config"]["sparsity"]):
+        groups.setdefault((run["config"]["recipe"]["name"], run["config"]["sparsity"]), []).append(run)
+    order = list(dict.fromkeys(run["config"]["recipe"]["name"] for run in results["runs"]))
+    return {key: groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))}
+
+
+def accuracies(runs: list[dict]) -> list[float]:
+    """Last-epoch test accuracy (percent), one a run."""
+    return [run["summary"]["test_accuracy"] for run in runs]
+
+
+def final_accuracies(results: dict) -> dict[str, list[float]]:
+    """The same of an experiment at one sparsity: recipe -> one a seed, in order."""
+    return {recipe: accuracies(runs) for (recipe, _), runs in by_recipe_and_sparsity(results).items()}
+
+
+def accuracy_curves(results: dict) -> dict[str, list[list[float]]]:
+    """Test accuracy by epoch, of an experiment at one sparsity: recipe -> a list a seed."""
+    return {
+        recipe: [[epoch["test_accuracy"] for epoch in run["epochs"]] for run in runs]
+        for (recipe, _), runs in by_recipe_and_sparsity(results).items()
+    }
+
+
+def differences(results: dict, recipe: str, rival: str) -> dict[float, Difference]:
+    """Test accuracy of `recipe` minus that of `rival`, by sparsity, paired by seed; all-weights rivals have one."""
+
+    def by_seed(name: str) -> dict[float, dict[int, float]]:
+        found: dict[float, dict[int, float]] = {}
+        for (of, sparsity), runs in by_recipe_and_sparsity(results).items():
+            if of == name:
+                found[sparsity] = {run["config"]["seed"]: run["summary"]["test_accuracy"] for run in runs}
+        return found
+
+    mine, other = by_seed(recipe), by_seed(rival)
+    pairs = {sparsity: (mine[sparsity], other.get(sparsity, other.get(0.0))) for sparsity in mine}
+    return {sparsity: difference(list(a.values()), [b[seed] for seed in a]) for sparsity, (a, b) in pairs.items() if b}
+
+
+def at_sparsity(results: dict, sparsity: float) -> dict:
+    """The runs at that sparsity, and the dense ones."""
+    return results | {"runs": [run for run in results["runs"] if run["config"]["sparsity"] in (0.0, sparsity)]}
+
+
+def typical_seconds(runs: list[dict]) -> float:
+    """Of the whole training: the median epoch times their number, which a disturbed epoch does not move."""
+    seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
+    return statistics.median(seconds) * runs[0]["summary"]["epochs"]
+
+
+def load_masks(name: str, folder: Path | None = None) -> History:
+    """The recorded masks of an experiment's chosen run, as the snapshots of a History (`.masks_at(epoch)`).
+
+    FileNotFoundError says how to make them.
+    """
+    file = _existing(folder, f"{name}_masks.npz", name)
+    masks: dict[tuple[int, int], Masks] = {}
+    with np.load(file) as arrays:
+        for key in arrays.files:
+            step, epoch, layer, shape = key.split("|")
+            shape = tuple(map(int, shape.split("x")))
+            mask = Mask.of(np.unpackbits(arrays[key], count=math.prod(shape)).reshape(shape))
+            masks.setdefault((int(step), int(epoch)), {})[layer] = mask
+    return History(snapshots=[Snapshot(step, epoch, m) for (step, epoch), m in masks.items()])
