@@ -219,8 +219,6 @@ def scaling(
 def sweep(
     name: Annotated[str, typer.Argument(help="The experiment, such as slides.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine, of one thread each.")] = 1,
-    executor: Annotated[str, typer.Option(help="local, or dask: the workers of a Dask cluster.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the Dask scheduler, such as tcp://10.0.0.1:8786.")] = None,
     as_json: Json = False,
 ) -> None:
     """Do an experiment's runs that are still missing, and write its result file."""
@@ -228,7 +226,7 @@ def sweep(
 
     experiment = choose(name, EXPERIMENTS, "experiment")
     folder = data_folder() / "runs" if experiment.condensed else None
-    file = run_missing(experiment, folder, workers=workers, executor=executor, address=address)
+    file = run_missing(experiment, folder, workers=workers)
     done = load_results(name, folder)["runs"]
     if experiment.condensed:
         file = condense(done)

@@ -256,9 +256,7 @@ def test_sweep(invoke, tmp_path, monkeypatch):
         return tmp_path / "-".join(map(str, options.values()))
 
     monkeypatch.setattr(studies, "run_missing", run)
-    assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("2-local-None")
-    options = ("--executor", "dask", "--address", "tcp:")
-    assert json.loads(invoke("sweep", "slides", *options, "--json").stdout)["file"].endswith("1-dask-tcp:")
+    assert json.loads(invoke("sweep", "slides", "--workers", "2", "--json").stdout)["file"].endswith("/2")
     with pytest.raises(ValueError, match="unknown experiment 'nope'; choose from slides, algorithms, mnist1d"):
         invoke("sweep", "nope")
 

@@ -1,47 +1,36 @@
-"""Doing the runs of an experiment, here or on a cluster: none twice, and an unfinished one from its last epoch.
+"""Doing the runs of an experiment: none twice, and an unfinished one from its last epoch.
 
-Every run is given one thread, so that neither the number of workers nor where they are (on this machine's cores, or on
-a Dask cluster) changes a result.
+Every run is given one thread, so that the number of workers changes no result.
 """
 
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from ..choices import choose
 from ..layers import peak_memory, state_bytes
 from ..paths import data_folder, results_folder, write
 from ..provenance import provenance
 from ..timing import on_threads
 from ..topology import exploration_rate, overlap
 from ..training import DATASETS, NETWORKS, Dataset, Recipe, Snapshot, rehearse, train
-from .experiments import Experiment, key_of, options_of
+from .experiments import Experiment, key_of
 from .results import load_results
 
 log = logging.getLogger(__name__)
 
 
-def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, executor: str = "local",
-        address: str | None = None, progress: bool = True) -> Path:  # fmt: skip
+def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, progress: bool = True) -> Path:
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 
-    executor   "local": `workers` processes on this machine (with 1, this very process); "dask": all workers of the
-               Dask cluster whose scheduler is at `address` ("tcp://host:8786"). They need this package in this version,
-               MNIST, and one thread each (`dask worker --nthreads 1`): torch's random state is a process's
-    ValueError for an unknown executor or an unfit cluster, and on the shipped sample: a recorded number stands for all
-    of MNIST.
+    `workers` processes share them; one is this very process. ValueError on the shipped sample: a recorded number stands
+    for all of MNIST.
     """
-    choose(executor, {"local": None, "dask": None}, "executor")
-    if (executor == "dask") != bool(address):
-        raise ValueError("the dask executor, and no other, needs the address of a scheduler (tcp://127.0.0.1:8786)")
     folder = folder or results_folder()
     file = folder / f"{experiment.name}.json"
     data = _whole(experiment.data_set)
@@ -56,38 +45,22 @@ def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: 
     if not todo:
         return file
 
-    with _parallel(workers, address) as (parallel, forget):
-        finished = parallel(
-            delayed(_one_run)(config, experiment.recipe(config["recipe"]["name"]), config in chosen) for config in todo
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+    finished = parallel(
+        delayed(_one_run)(config, experiment.recipe(config["recipe"]["name"]), config in chosen) for config in todo
+    )
+    for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
+        if masks:
+            write(masks_file, masks)
+        kept = _kept(experiment, folder) | {key_of(result["config"]): result}  # another sweep may have written
+        about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
+        write(file, _one_run_a_line(about, [kept[key_of(c)] for c in configs if key_of(c) in kept]))
+        _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
+        log.info(
+            "{recipe}, sparsity {sparsity:g}, seed {seed}: {test_accuracy:.2f}% in the end; "
+            "looked at the test images of {data_set} {test_evaluations} time(s)".format(**result["summary"])
         )
-        for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
-            if masks:
-                write(masks_file, masks)
-            kept = _kept(experiment, folder) | {key_of(result["config"]): result}  # another sweep may have written
-            about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
-            write(file, _one_run_a_line(about, [kept[key_of(c)] for c in configs if key_of(c) in kept]))
-            forget(result["config"])  # not before the result is safe
-            log.info(
-                "{recipe}, sparsity {sparsity:g}, seed {seed}: {test_accuracy:.2f}% in the end; "
-                "looked at the test images of {data_set} {test_evaluations} time(s)".format(**result["summary"])
-            )
     return file
-
-
-@contextmanager
-def _parallel(workers: int, address: str | None) -> Iterator[tuple[Parallel, Callable[[dict], None]]]:
-    """joblib's Parallel, yielding results as they come, and what removes a run's checkpoint wherever it is."""
-    if not address:
-        yield Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs"), _forget
-        return
-    try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise ValueError("the dask executor needs the package distributed: pip install distributed") from error
-    with Client(address) as client, parallel_config(backend="dask"):
-        if threads := {name: n for name, n in client.nthreads().items() if n != 1}:
-            raise ValueError(f"a run needs a process of its own: start the workers with --nthreads 1; now {threads}")
-        yield Parallel(return_as="generator_unordered", batch_size=1), lambda config: client.run(_forget, config)
 
 
 def _one_run_a_line(about: dict, runs: list[dict]) -> bytes:
@@ -106,9 +79,7 @@ def _is_chosen(config: dict, keep_masks: tuple[str, int] | None) -> bool:
 
 
 def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, bytes | None]:
-    """A run's result, ready for JSON, and its masks if they are asked for. Runs on any worker."""
-    if options_of(recipe) != config["recipe"]:  # another version of an algorithm would be recorded under a wrong name
-        raise ValueError(f"this worker's {recipe.algorithm} is not the one asked for: install the same version there")
+    """A run's result, ready for JSON, and its masks if they are asked for."""
     with on_threads(1):
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         data = _whole(config["data_set"])
@@ -150,10 +121,6 @@ def _whole(name: str) -> Dataset:
     if data.is_sample:
         raise ValueError("a result file needs all of MNIST, and only the sample is at hand; run `... data` first")
     return data
-
-
-def _forget(config: dict) -> None:
-    _checkpoint(config).unlink(missing_ok=True)
 
 
 def _checkpoint(config: dict) -> Path:

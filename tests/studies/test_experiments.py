@@ -177,14 +177,6 @@ def test_no_result_file_from_the_sample(small, monkeypatch):
     assert not small.exists()
 
 
-def test_a_worker_refuses_what_it_would_record_wrongly(small):
-    """Another version of the recipe or its algorithm there, or the sample for MNIST."""
-    config = next(iter(TINY.configs()))
-    other = replace(find_recipe("dense"), learning_rate=5.0)
-    with pytest.raises(ValueError, match="this worker's static is not the one asked for"):
-        runner._one_run(config, other, False)
-
-
 def test_networks_with_batch_norm_and_without_images_that_fit(dataset):
     def normalised():
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Linear(30, 10))
