@@ -285,7 +285,3 @@ def gpu_ratio() -> Finding:
         return Finding("–", NOT_MEASURED, gpu)
     ratio = rows[1].times(rows[0])
     return Finding(f"{ratio:.2f} times", _verdict(abs(ratio - slides.GPU_RATIO) <= 0.3), gpu)
-
-
-def no_energy() -> Finding:
-    return Finding("–", NOT_MEASURED)

@@ -37,7 +37,7 @@ def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: 
     configs = experiment.configs()
     masks_file = folder / f"{experiment.name}_masks.npz"
     kept = _kept(experiment, folder)
-    chosen = [config for config in configs if _is_chosen(config, experiment.keep_masks)]
+    chosen = [c for c in configs if experiment.keep_masks == (c["recipe"]["name"], c["seed"])]
     todo = [
         config for config in configs if key_of(config) not in kept or (config in chosen and not masks_file.exists())
     ]
@@ -72,10 +72,6 @@ def _kept(experiment: Experiment, folder: Path) -> dict[str, dict]:
     if not (folder / f"{experiment.name}.json").exists():
         return {}
     return {key_of(result["config"]): result for result in load_results(experiment.name, folder)["runs"]}
-
-
-def _is_chosen(config: dict, keep_masks: tuple[str, int] | None) -> bool:
-    return keep_masks == (config["recipe"]["name"], config["seed"])
 
 
 def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, bytes | None]:

@@ -1,7 +1,6 @@
 """What a notebook's first cell sets up: the versions, the clock, pictures with alt text."""
 
 import io
-import logging
 import os
 from typing import TypeVar
 
@@ -38,8 +37,6 @@ def start() -> None:
     ipython = _ipython()
     if ipython:
         ipython.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt)
-    # On a machine with CUDA's compiler and no GPU, torch.utils.benchmark warns of that: no concern of a reader's.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     data = "MNIST" if is_cached() else "MNIST not fetched yet"
     print(f"dst_tutorial {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {data}")
     print(f"mode {mode()!r} (set DST_TUTORIAL_MODE to one of {', '.join(MODES)} for another)")

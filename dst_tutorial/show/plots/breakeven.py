@@ -7,17 +7,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, SLIDE, new_figure, styled
+from .look import SLIDE, new_axes, new_figure, styled
+from .timing import METHODS
 
 SHADES = colormaps["cividis"].reversed()
-LINES = {
-    "Dense+Mask": (ORANGE, "s", "--"),
-    "dense": (GREY, "D", "-"),
-    "ONNX Runtime, dense": (BLACK, "o", "-"),
-    "scipy CSR": (SKY, "^", "-."),
-    "torch CSR": (BLUE, "X", ":"),
-    "truly sparse": (GREEN, "P", "-"),
-}
 
 
 @styled
@@ -32,16 +25,15 @@ def times_by_sparsity(times: Mapping[str, Mapping[float | None, float]], least: 
         f"{method} {', '.join(f'{ms:.3g} ms' + (f' at {s:.1%}' if s is not None else '') for s, ms in line.items())}"
         for method, line in times.items()
     )
-    figure = new_figure(9, 4.6, f"Median time by sparsity: {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 4.6, f"Median time by sparsity: {told}.")
     all_sparsities = sorted({s for line in times.values() for s in line if s is not None})
     for method, line in times.items():
-        colour, marker, style = LINES[method]
+        colour, _, marker, style = METHODS[method]
         by_sparsity = dict.fromkeys(all_sparsities, line[None]) if None in line else dict(sorted(line.items()))
         densities = [1 - s for s in by_sparsity]
         axes.plot(densities, list(by_sparsity.values()), marker=marker, color=colour, linestyle=style, label=method)
     for method, line in least.items():
-        axes.plot([1 - s for s in line], list(line.values()), color=LINES[method][0], linestyle=(0, (1, 4)),
+        axes.plot([1 - s for s in line], list(line.values()), color=METHODS[method][0], linestyle=(0, (1, 4)),
                   label=f"roofline, {method}")  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="sparsity", ylabel="milliseconds (median)", title=title)
     axes.invert_xaxis()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ...studies import TIE, Difference
-from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, SLIDE, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, SLIDE, VERMILLION, new_axes, new_figure, styled
 
 _VERDICTS = {"more": (GREEN, "^"), "less": (VERMILLION, "v"), "tie": (GREY, "o")}
 
@@ -49,8 +49,7 @@ def waterfall(steps: Mapping[str, Sequence[float]], controls: Mapping[str, Seque
     """
     everything = {**steps, **controls}
     told = "; ".join(f"{name} {np.mean(a):.2f}% (SD {np.std(a, ddof=1):.2f})" for name, a in everything.items())
-    figure = new_figure(SLIDE, 4.6, f"Test accuracy, step by step, means of seeds. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(SLIDE, 4.6, f"Test accuracy, step by step, means of seeds. {told}.")
     lowest = min(map(min, everything.values())) - 0.25
     before = lowest
     for place, (name, values) in enumerate(everything.items()):

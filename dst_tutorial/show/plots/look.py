@@ -6,10 +6,11 @@ from functools import wraps
 from threading import RLock
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE, BLACK = (
-    "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000",
+ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, BLACK = (
+    "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#000000",
 )  # fmt: skip
 GREY = "#8A8A8A"
 SLIDE = 12.3  # inches: the width inside the margins of a 16:9 slide
@@ -19,51 +20,31 @@ PALETTES = {
     "okabe-ito": ("#1A1A1A", "#FFFFFF", VERMILLION, SKY),
     "slides": ("#000000", "#FFFFFF", "#E00000", "#00B000"),
 }
-# One look for one recipe, everywhere: colour, marker, line.
-LOOKS = {
-    "dense": (BLACK, "o", "-"),
-    "slides": (BLUE, "s", "-"),
-    "slides-static": (ORANGE, "^", "--"),
-    "slides-fan-in": (GREEN, "v", "-."),
-    "grown by gradient": (VERMILLION, "P", "-"),
-    "grown at random": (SKY, "X", "-."),
-    "erk-rigl": (VERMILLION, "P", "-"),
-    "uniform-rigl": (BLUE, "h", "-."),
-    "set": (SKY, "X", "-."),
-    "static": (PURPLE, "<", "--"),
-    "gmp": (GREEN, ">", ":"),
-    "small-dense": (GREY, "D", "-."),
-    "dense-cosine": (BLACK, "*", "--"),
-    "modern": (VERMILLION, "P", "-"),
-    "modern-static": (PURPLE, "<", "--"),
-    "lean": (ORANGE, "*", "-"),
-    "tuned-small-dense": (GREY, "D", "-."),
-    "tuned-narrow-dense": (SKY, "s", ":"),
-    "tuned-narrow-lean": (GREEN, "X", ":"),
-    "tuned-dense": (BLACK, "o", "-"),
-    "tuned-dense-constant": (BLUE, "v", "-"),
+_RECIPES = {  # one name and one look for one recipe, everywhere: colour, marker, line
+    "dense": ("dense", BLACK, "o", "-"),
+    "slides": ("Dense+Mask, DST", BLUE, "s", "-"),
+    "slides-static": ("Dense+Mask, static", ORANGE, "^", "--"),
+    "slides-fan-in": ("Dense+Mask, DST, fan-in init", GREEN, "v", "-."),
+    "grown by gradient": ("grown by gradient", VERMILLION, "P", "-"),
+    "grown at random": ("grown at random", SKY, "X", "-."),
+    "erk-rigl": ("RigL", VERMILLION, "P", "-"),
+    "uniform-rigl": ("RigL, uniform", BLUE, "h", "-."),
+    "set": ("SET", SKY, "X", "-."),
+    "static": ("static mask", PURPLE, "<", "--"),
+    "gmp": ("gradual pruning", GREEN, ">", ":"),
+    "small-dense": ("small dense", GREY, "D", "-."),
+    "dense-cosine": ("dense, cosine learning rate", BLACK, "*", "--"),
+    "modern": ("modern", VERMILLION, "P", "-"),
+    "modern-static": ("modern, static mask", PURPLE, "<", "--"),
+    "lean": ("lean", ORANGE, "*", "-"),
+    "tuned-small-dense": ("small dense: as many weights", GREY, "D", "-."),
+    "tuned-narrow-dense": ("narrow dense: as many MACs", SKY, "s", ":"),
+    "tuned-narrow-lean": ("narrow dense: as many MACs as lean", GREEN, "X", ":"),
+    "tuned-dense": ("dense, cosine", BLACK, "o", "-"),
+    "tuned-dense-constant": ("dense, constant", BLUE, "v", "-"),
 }
-NAMES = {
-    "dense": "dense",
-    "slides": "Dense+Mask, DST",
-    "slides-static": "Dense+Mask, static",
-    "slides-fan-in": "Dense+Mask, DST, fan-in init",
-    "erk-rigl": "RigL",
-    "uniform-rigl": "RigL, uniform",
-    "set": "SET",
-    "static": "static mask",
-    "gmp": "gradual pruning",
-    "small-dense": "small dense",
-    "dense-cosine": "dense, cosine learning rate",
-    "modern": "modern",
-    "modern-static": "modern, static mask",
-    "lean": "lean",
-    "tuned-small-dense": "small dense: as many weights",
-    "tuned-narrow-dense": "narrow dense: as many MACs",
-    "tuned-narrow-lean": "narrow dense: as many MACs as lean",
-    "tuned-dense": "dense, cosine",
-    "tuned-dense-constant": "dense, constant",
-}
+NAMES = {recipe: name for recipe, (name, *_) in _RECIPES.items()}
+LOOKS = {recipe: tuple(look) for recipe, (_, *look) in _RECIPES.items()}
 
 STYLE = {
     "font.size": 11,
@@ -94,6 +75,12 @@ def new_figure(width: float, height: float, alt: str) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(alt)
     return figure
+
+
+def new_axes(width: float, height: float, alt: str) -> tuple[Figure, Axes]:
+    """The same with one panel in it."""
+    figure = new_figure(width, height, alt)
+    return figure, figure.subplots()
 
 
 def with_guess(figure: Figure, axis: str, place: float, told: str) -> Figure:

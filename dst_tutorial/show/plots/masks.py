@@ -8,8 +8,8 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ...topology import CHANGES, Mask, changes, share_by_cell
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTES, SKY, SLIDE, VERMILLION, new_figure, styled
+from ...topology import Mask, changes, share_by_cell
+from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTES, SKY, SLIDE, VERMILLION, new_axes, new_figure, styled
 
 
 def _flat(mask: Mask) -> tuple[int, int]:
@@ -34,20 +34,6 @@ def _moves(before: Mask, after: Mask) -> str:
     """In a few signs: "−50 +50", or "no update"."""
     counts = np.bincount(changes(before, after).ravel(), minlength=4)
     return f"−{counts[2]:,} +{counts[3]:,}" if counts[2] else "no update"
-
-
-@styled
-def mask_changes(before: Mask, after: Mask, palette: str = "okabe-ito", title: str = "") -> Figure:
-    """One topology update of a small layer: a square a weight, units down, inputs across."""
-    rows, columns = _flat(after)
-    counts = np.bincount(changes(before, after).ravel(), minlength=4)
-    told = ", ".join(f"{n} {what}" for n, what in zip(counts, CHANGES, strict=True))
-    figure = new_figure(9, 1.1 + 9 * rows / columns, f"A mask of {rows} by {columns} weights: {told}.")
-    axes = figure.subplots()
-    _draw_changes(axes, before, after, palette)
-    axes.set(xlabel="input", ylabel="unit", title=title)
-    _legend_of_changes(figure, palette)
-    return figure
 
 
 @styled
@@ -182,8 +168,7 @@ def _weight_by_weight(before: Mask, after: Mask, palette: str, title: str, told:
 def explored_over_time(series: Mapping[str, Sequence[float]], floor: float, xlabel: str = "epoch") -> Figure:
     """Exploration rate by layer and epoch: `series[layer][epoch]`, fractions; `floor` is what a static mask has."""
     ends = ", ".join(f"{layer} {100 * values[-1]:.1f}%" for layer, values in series.items())
-    figure = new_figure(9, 4, f"Share of positions that have been active so far, by epoch. At the end: {ends}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 4, f"Share of positions that have been active so far, by epoch. At the end: {ends}.")
     looks = zip(series.items(), (GREY, ORANGE, SKY, GREEN, BLUE, VERMILLION, BLACK), "ov^sDPX", strict=False)
     for (layer, values), colour, marker in looks:
         axes.plot(range(len(values)), [100 * v for v in values], marker=marker, color=colour, label=layer)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from scipy.sparse import csc_matrix, csr_matrix
 
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SLIDE, VERMILLION, new_axes, new_figure, styled
 
 
 @styled
@@ -23,10 +23,9 @@ def bytes_held(ledgers: Mapping[str, Mapping[str, int]], title: str = "") -> Fig
         "transient": ("#DDDDDD", "--"),
     }
     totals = {form: sum(kinds.values()) for form, kinds in ledgers.items()}
-    figure = new_figure(
+    figure, axes = new_axes(
         9, 0.75 * len(ledgers) + 1.6, "; ".join(f"{form}: {n / 1e6:.1f} MB" for form, n in totals.items()) + "."
     )
-    axes = figure.subplots()
     for form, kinds in ledgers.items():
         left = 0.0
         for kind, n in kinds.items():
@@ -122,8 +121,7 @@ def bytes_by_sparsity(sparsities: Sequence[float], series: Mapping[str, Sequence
     """
     there = {name: float(np.interp(marked, sparsities, values)) for name, values in series.items()} if marked else {}
     told = "; ".join(f"{name} {value:.1f}%" for name, value in there.items())
-    figure = new_figure(9, 4.4, f"Bytes by sparsity, in percent of dense. At {100 * (marked or 0):g}%: {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 4.4, f"Bytes by sparsity, in percent of dense. At {100 * (marked or 0):g}%: {told}.")
     looks = zip(series.items(), (BLUE, VERMILLION, GREEN, PURPLE), ("-", "--", "-.", ":"), strict=False)
     for (name, values), colour, line in looks:
         label = f"{name}: {there[name]:.1f}%" if name in there else name

@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_axes, new_figure, styled
 
-METHODS = {  # by the words that a row's name begins with, the longest first
+METHODS = {  # by the words that a row's name begins with, the longest first: a bar's colour and hatch, a line's rest
     "Dense+Mask, compiled": (ORANGE, "\\\\"),
-    "Dense+Mask": (ORANGE, ""),
+    "Dense+Mask": (ORANGE, "", "s", "--"),
     "dense, compiled": (GREY, "\\\\"),
-    "dense": (GREY, "//"),
-    "ONNX Runtime, dense": (BLACK, ""),
-    "scipy CSR": (SKY, ".."),
+    "dense": (GREY, "//", "D", "-"),
+    "ONNX Runtime, dense": (BLACK, "", "o", "-"),
+    "scipy CSR": (SKY, "..", "^", "-."),
     "torch COO": (BLUE, "++"),
-    "torch CSR": (BLUE, "xx"),
+    "torch CSR": (BLUE, "xx", "X", ":"),
     "torch BSR": (BLUE, "oo"),
     "SparseProp": ("#BBBBBB", "--"),
     "SparseLab": ("#BBBBBB", "||"),
-    "truly sparse": (GREEN, ""),
+    "truly sparse": (GREEN, "", "P", "-"),
 }
 
 
@@ -32,10 +32,9 @@ def timings(quartiles: Mapping[str, tuple[float, float, float]], guesses: Mappin
     guesses     name -> what the reader guessed, drawn as a diamond
     """
     told = "; ".join(f"{name} {median:.2f} ms" for name, (_, median, _) in quartiles.items())
-    figure = new_figure(9, 0.5 * len(quartiles) + 1.2, f"Median times: {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 0.5 * len(quartiles) + 1.2, f"Median times: {told}.")
     for name, (low, median, high) in quartiles.items():
-        colour, hatch = next((look for method, look in METHODS.items() if name.startswith(method)), (GREEN, ""))
+        colour, hatch = next((look[:2] for method, look in METHODS.items() if name.startswith(method)), (GREEN, ""))
         axes.barh(name, median, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5)
         axes.plot([low, high], [name, name], color=VERMILLION, linewidth=2)
         axes.annotate(f"  {median:.2f} ms", (high, name), va="center", fontsize=10)
@@ -54,8 +53,7 @@ def timings(quartiles: Mapping[str, tuple[float, float, float]], guesses: Mappin
 def readings(calls: Mapping[str, Sequence[float]], title: str = "") -> Figure:
     """Single calls in the order they were made, on a logarithmic axis: `calls[name]` in milliseconds."""
     told = "; ".join(f"{name}: first {c[0]:,.2f} ms, then up to {max(c[1:]):,.2f} ms" for name, c in calls.items())
-    figure = new_figure(9, 3.6, f"Milliseconds call by call. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 3.6, f"Milliseconds call by call. {told}.")
     looks = zip(calls.items(), (VERMILLION, BLUE, GREEN), "osv", strict=False)
     for (name, times), colour, marker in looks:
         axes.plot(range(1, len(times) + 1), times, marker=marker, color=colour, label=name)
@@ -69,8 +67,7 @@ def cost_by_connections(times: Mapping[int, Sequence[float]], title: str = "") -
     """`times[connections]` in milliseconds, on logarithmic axes: every reading, their medians, a line of slope 1."""
     medians = {count: statistics.median(ms) for count, ms in times.items()}
     told = "; ".join(f"{count:,} connections {ms:.2f} ms" for count, ms in medians.items())
-    figure = new_figure(9, 4.2, f"Median time by the number of connections: {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 4.2, f"Median time by the number of connections: {told}.")
     middle = sorted(medians)[len(medians) // 2]
     line = [medians[middle] * count / middle for count in medians]
     axes.plot(list(medians), line, "--", color=GREY, label="in proportion to the connections")

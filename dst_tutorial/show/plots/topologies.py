@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .look import BLUE, GREEN, GREY, LOOKS, NAMES, ORANGE, PURPLE, VERMILLION, new_figure, styled
+from .look import BLUE, GREEN, GREY, LOOKS, NAMES, ORANGE, PURPLE, VERMILLION, new_axes, new_figure, styled
 
 
 @styled
 def drop_schedules(fractions: Mapping[str, Sequence[float]], stop: float, title: str = "") -> Figure:
     """The drop fraction over the training: `fractions[schedule]`, evenly spaced up to `stop`, a share of it."""
     told = ", ".join(f"{name} from {100 * f[0]:.0f}% to {100 * f[-1]:.0f}%" for name, f in fractions.items())
-    figure = new_figure(8, 3.2, f"Share of active connections dropped at an update, over the training: {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(8, 3.2, f"Share of active connections dropped at an update, over the training: {told}.")
     for (name, values), colour, line in zip(fractions.items(), (BLUE, VERMILLION, GREEN), ("-", "--", "-."),
                                             strict=False):  # fmt: skip
         times = 100 * stop * np.linspace(0, 1, len(values))
@@ -58,8 +57,7 @@ def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: st
         f"{100 * np.mean(age <= updates[n] / 10):.0f}% came in the last tenth of the updates"
         for n, age in counts.items()
     )
-    figure = new_figure(9, 3.2, f"The age of the connections at the end. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 3.2, f"The age of the connections at the end. {told}.")
     for name, age in counts.items():
         colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
         shares = 100 * np.bincount(age, minlength=updates[name] + 1).cumsum() / len(age)
@@ -108,8 +106,7 @@ def neurons_lost(shares: Mapping[str, Mapping[float, tuple[float, float]]], titl
         f"{name}: {', '.join(f'{100 * (a + b):.1f}% at {100 * s:g}%' for s, (a, b) in by.items())}"
         for name, by in shares.items()
     )
-    figure = new_figure(9, 3.4, f"Hidden units without a path from the inputs, or to the outputs. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 3.4, f"Hidden units without a path from the inputs, or to the outputs. {told}.")
     sparsities = list(next(iter(shares.values())))
     width = 0.8 / len(shares)
     looks = zip(shares.items(), (ORANGE, PURPLE, BLUE), ("", "//", "xx"), strict=False)
@@ -130,8 +127,7 @@ def shares_by_update(series: Mapping[str, Sequence[float]], updates: Mapping[str
                      title: str = "") -> Figure:  # fmt: skip
     """A share in [0, 1] along the topology updates: `series[name]` at `updates[name]`, drawn in percent."""
     told = "; ".join(f"{NAMES.get(n, n)} ends at {100 * v[-1]:.1f}%" for n, v in series.items() if len(v))
-    figure = new_figure(9, 3.4, f"{label}, by update. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(9, 3.4, f"{label}, by update. {told}.")
     others = iter(((GREEN, ":"), (BLUE, "-."), (ORANGE, "--"), (GREY, "-")) * 4)
     for name, values in series.items():
         colour, line = LOOKS[name][::2] if name in LOOKS else next(others)

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, VERMILLION, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, VERMILLION, new_axes, styled
 
 
 def _draw_seeds(axes, recipe: str, seeds: Sequence[Sequence[float]]) -> str:
@@ -27,8 +27,7 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
     references   recipe -> a number to compare with, drawn as a dotted line (the slides' value, say)
     """
     told = "; ".join(f"{NAMES.get(n, n)} ends at {np.mean(np.array(c)[:, -1]):.2f}%" for n, c in curves.items())
-    figure = new_figure(8, 4.2, f"Test accuracy by epoch. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(8, 4.2, f"Test accuracy by epoch. {told}.")
     for name, seeds in curves.items():
         colour = _draw_seeds(axes, name, seeds)
         if references and name in references:
@@ -53,8 +52,7 @@ def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float | Sequence[fl
         f"{NAMES.get(name, name)}: {', '.join(f'{100 * s:g}% {a:.1f}' for s, a in c.items())}"
         for name, c in means.items()
     )
-    figure = new_figure(8, 3.8, f"Test accuracy in percent, by sparsity. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(8, 3.8, f"Test accuracy in percent, by sparsity. {told}.")
     others = iter(((BLUE, "o", "-"), (VERMILLION, "s", "--"), (GREEN, "v", "-.")))
     for name, curve in curves.items():
         colour, marker, line = LOOKS[name] if name in LOOKS else next(others)
@@ -78,8 +76,7 @@ def accuracy_by_sparsity(curves: Mapping[str, Mapping[float, float | Sequence[fl
 def accuracies(seeds: Mapping[str, Sequence[float]], title: str = "") -> Figure:
     """Final test accuracy (percent), a dot a seed and a bar at the mean: `seeds[recipe]`."""
     told = "; ".join(f"{NAMES.get(n, n)} {np.mean(a):.2f}%, {min(a):.2f} to {max(a):.2f}" for n, a in seeds.items())
-    figure = new_figure(8, 0.9 + 0.45 * len(seeds), f"Final test accuracy: mean, lowest and highest seed. {told}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(8, 0.9 + 0.45 * len(seeds), f"Final test accuracy: mean, lowest and highest seed. {told}.")
     for row, (name, values) in enumerate(seeds.items()):
         colour, marker, _ = LOOKS.get(name, (GREY, "d", "-"))
         axes.plot(values, [row] * len(values), marker, color=colour, markersize=7, alpha=0.75)
@@ -96,8 +93,7 @@ def accuracies(seeds: Mapping[str, Sequence[float]], title: str = "") -> Figure:
 def signal_strength(signals: Mapping[str, Mapping[str, float]], title: str = "") -> Figure:
     """How much each layer's output varies from image to image: `signals[network][layer]`, on a logarithmic axis."""
     ends = ", ".join(f"{name} {list(values.values())[-1]:.2g}" for name, values in signals.items())
-    figure = new_figure(8, 3.8, f"How strong the signal is after each layer. After the last: {ends}.")
-    axes = figure.subplots()
+    figure, axes = new_axes(8, 3.8, f"How strong the signal is after each layer. After the last: {ends}.")
     for (name, values), (colour, marker, line) in zip(
         signals.items(), ((BLACK, "o", "-"), (BLUE, "s", "-"), (GREY, "o", "--"), (VERMILLION, "^", "--")), strict=False
     ):

@@ -8,8 +8,6 @@ from scipy import stats
 from ...studies import difference
 from .judging import Verdict, ask, judge
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
 
 def paired_interval(a, b):
     gaps = np.subtract(a, b)
@@ -49,9 +47,6 @@ def check_paired_interval(answer) -> Verdict:
         ((0, 5), (1, 3), (2, 12)),
         "Right. The hard seeds cancel, which is what pairing is for: compare the spread of a with that of a - b.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def most_in_convolution(size, pixels, weights, multiplications):

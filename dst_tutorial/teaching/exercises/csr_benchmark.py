@@ -5,8 +5,6 @@ from statistics import mean, median, pstdev
 
 from .judging import Verdict, answered, ask, judge
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
 
 def cold_and_warm(average, deviation, runs):
     difference = deviation * runs / (runs - 1) ** 0.5
@@ -41,9 +39,6 @@ def check_cold_and_warm(answer) -> Verdict:
         trials,
         "Right: two numbers printed beside a table are enough to see the cold call in it.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def fair_time(task, runs):

@@ -16,9 +16,6 @@ def _ask_for_mask(answer, *arguments) -> Tensor:
     return found
 
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
-
 def drop_signed(weight: Tensor, mask: Tensor, fraction: float) -> Tensor:
     mask = mask.clone()
     for side in (weight > 0, weight < 0):
@@ -55,9 +52,6 @@ def check_drop_signed(answer) -> Verdict:
         enumerate((0.3, 0.3, 0.5, 0.0)),
         "Right: this is SET's own drop (Mocanu et al., 2018). It keeps the balance of signs; plain |w| need not.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def grow_elsewhere(before: Tensor, after: Tensor, count: int, generator: torch.Generator) -> Tensor:

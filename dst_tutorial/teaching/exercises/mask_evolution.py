@@ -21,9 +21,6 @@ def _masks(seed: int, shape: tuple[int, int], updates: int, active: int) -> list
     return masks
 
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
-
 def explored(masks):
     return np.logical_or.reduce(masks).mean()
 
@@ -51,9 +48,6 @@ def check_explored(answer) -> Verdict:
         trials,
         "Right: this is the exploration rate R_s. It never falls, and without updates it is the density.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def returned(masks):

@@ -6,8 +6,6 @@ from torch import Tensor
 from ...layers import MaskedLinear
 from .judging import Verdict, ask, judge
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
 
 def masked_gradient(x: Tensor, delta: Tensor, mask: Tensor) -> Tensor:
     return (delta.T @ x) * mask
@@ -43,9 +41,6 @@ def check_masked_gradient(answer) -> Verdict:
         sizes,
         "Right: the dense gradient, times the mask. It was computed in full, and most of it thrown away.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def fan_in_std(mask: Tensor) -> Tensor:

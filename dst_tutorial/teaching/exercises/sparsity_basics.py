@@ -6,8 +6,6 @@ from scipy.sparse import csr_matrix
 from ...layers import format_bytes
 from .judging import Verdict, answered, ask, judge
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
 
 def to_csr(matrix):
     rows, columns = np.nonzero(matrix)  # row by row, and within a row from left to right
@@ -48,9 +46,6 @@ def check_to_csr(answer) -> Verdict:
         zip(matrices),
         "Right: these are the three arrays that scipy and torch store, too.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def most_nonzeros(rows, columns):

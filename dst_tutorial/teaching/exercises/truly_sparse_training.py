@@ -9,8 +9,6 @@ from ...layers import count_weights, csr_bytes, sparsify
 from ...training import mlp
 from .judging import Verdict, ask, judge
 
-# --- exercise 1 -------------------------------------------------------------------------------------------------------
-
 
 def training_bytes(active, units):
     floats = 4 * active + 4 * units  # values, their gradients and two moments; and the same of the biases
@@ -44,9 +42,6 @@ def check_training_bytes(answer) -> Verdict:
         trials,
         "Right: 20 bytes a connection, where Dense+Mask takes 17 for every weight, active or not.",
     )
-
-
-# --- exercise 2 -------------------------------------------------------------------------------------------------------
 
 
 def rewired(values, columns, pointers, width, grow):

@@ -55,7 +55,7 @@ def draw_dst(live: Sequence[float] = (), live_topology: tuple[float, float] | No
 
 
 class DstExplorer(ipw.VBox):
-    """Sliders over the atlas, and a training at the press of a button, in a thread of its own."""
+    """Move any slider: the answer is recorded. Press "Train it now": that very point, trained before your eyes."""
 
     def __init__(self) -> None:
         first = Point()
@@ -138,9 +138,7 @@ class DstExplorer(ipw.VBox):
             self.train.disabled, self.stop.disabled = False, True
 
 
-def dst_explorer() -> DstExplorer:
-    """Move any slider: the answer is recorded. Press "Train it now": that very point, trained before your eyes."""
-    return DstExplorer()
+dst_explorer = DstExplorer
 
 
 def latency_of_explorers(trainings: int = 5) -> dict[str, list[float]]:

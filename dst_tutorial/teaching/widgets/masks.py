@@ -42,7 +42,10 @@ def save_gif(history: History, layer: str, file: Path | str, palette: str = "oka
 
 
 class TimeMachine(ipw.VBox):
-    """Scrub, play and pause through a history's topology updates, layer by layer."""
+    """Scrub, play and pause through a history's topology updates, layer by layer.
+
+    `history` is a recorded one (`load_masks`), or what `fit` has just returned. ValueError for one without masks.
+    """
 
     def __init__(self, history: History) -> None:
         if not history.snapshots:
@@ -81,6 +84,4 @@ class TimeMachine(ipw.VBox):
             self.status.value = f"Not saved: {error}. Start Jupyter in a folder that you may write to."
 
 
-def time_machine(history: History) -> TimeMachine:
-    """A recorded history (`load_masks`) or one that `fit` has just returned. ValueError for one without masks."""
-    return TimeMachine(history)
+time_machine = TimeMachine
