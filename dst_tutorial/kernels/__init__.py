@@ -1,66 +1,10 @@
 """What the truly sparse layers call: a function of inputs and a list of operations, in several backends.
 
 `reference` is plain torch, on any device, and the oracle of the others; `library` is torch.sparse in both directions,
-for GPUs; `cpu` is fast and needs numba. A layer asks `backend_for` which one runs, unless it was given one of its own,
-or `use` has settled it for all.
+for GPUs; `cpu` is fast and needs numba. Begin with the README beside this file, or with `operations.py` (what is
+computed) and `reference.py` (how, in its simplest form).
 """
 
-import importlib.util
-from collections.abc import Callable
-from functools import cache
-
-import torch
-from torch import Tensor
-
-from ..choices import choose
-from . import library, reference
-from .csr import CSR
+from .backends import LIBRARY, REFERENCE, Backend, backend_for, has_numba, use
+from .csr import CSR, indices_of
 from .operations import Conv2d, Linear, Operation
-
-__all__ = ["CSR", "LIBRARY", "REFERENCE", "Backend", "Conv2d", "Linear", "Operation", "backend_for", "has_numba", "use"]
-
-Backend = Callable[[Tensor, list[Operation]], Tensor]  # as `reference.run`
-REFERENCE: Backend = reference.run
-LIBRARY: Backend = library.run
-
-
-def _cpu() -> Backend:
-    if not has_numba():
-        raise ModuleNotFoundError("the cpu backend needs numba: `pip install numba`", name="numba")
-    from . import cpu  # late: numba takes a second to import
-
-    return cpu.run
-
-
-BACKENDS: dict[str, Callable[[], Backend]] = {
-    "reference": lambda: REFERENCE,
-    "library": lambda: LIBRARY,
-    "cpu": cache(_cpu),
-}
-_settled: Backend | None = None
-
-
-def use(name: str | None) -> None:
-    """Settle the backend of all truly sparse layers, by its name in `BACKENDS`; None leaves it to `backend_for` again.
-
-    ValueError for an unknown name, ModuleNotFoundError where "cpu" lacks numba.
-    """
-    global _settled
-    _settled = None if name is None else choose(name, BACKENDS, "backend")()
-
-
-def backend_for(values: Tensor) -> Backend:
-    """What has been settled, or else the fastest backend for weights of this device and dtype."""
-    if _settled:
-        return _settled
-    if values.dtype not in (torch.float32, torch.float64):
-        return REFERENCE
-    if values.is_cuda:
-        return LIBRARY
-    return BACKENDS["cpu" if values.device.type == "cpu" and has_numba() else "reference"]()
-
-
-@cache
-def has_numba() -> bool:
-    """Can the fast backend run here?"""
-    return importlib.util.find_spec("numba") is not None

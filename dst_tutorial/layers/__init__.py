@@ -18,7 +18,6 @@ from .ledger import (
     format_bytes,
     macs,
     masked_bytes,
-    peak_memory,
     state_bytes,
 )
 from .masked import MaskedConv2d, MaskedLinear

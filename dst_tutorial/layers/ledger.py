@@ -1,13 +1,6 @@
-"""What sparsity costs and saves: bytes (float32 values, bool masks, int32 indices) and multiplications, counted; and
-the memory that a process really takes, measured.
-"""
+"""What sparsity costs and saves, counted: bytes (float32 values, bool masks, int32 indices) and multiplications."""
 
-import ctypes
-import gc
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -125,33 +118,6 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
         for hook in hooks:
             hook.remove()
     return {name: counts[name] for name, layer in model.named_modules() if name in counts}
-
-
-@contextmanager
-def peak_memory() -> Iterator[Callable[[], int | None]]:
-    """By how many bytes this process grows at most inside: call what it yields, afterwards. None where not on Linux.
-
-    Everything counts: weights, activations, gradients, optimiser, Python, and what libraries load or compile when they
-    are first used. Rehearse before, so that these are there already.
-    """
-    if not _STATUS.exists():
-        yield lambda: None
-        return
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed before: it would hide growth
-    if trim:
-        trim(0)
-    before = _resident("VmRSS")
-    _STATUS.with_name("clear_refs").write_text("5")  # forget the old peak: `man 5 proc`
-    yield lambda: _resident("VmHWM") - before
-
-
-_STATUS = Path("/proc/self/status")
-
-
-def _resident(name: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
-    return 1024 * int(line.split()[1])
 
 
 def _arrays(n: int) -> Ledger:

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from ..kernels import CSR, Backend, Conv2d, Linear, Operation, backend_for
-from ..kernels.csr import indices_of
+from ..kernels import CSR, Backend, Conv2d, Linear, Operation, backend_for, indices_of
 from ..positions import draw_distinct, left
 from .initialisation import he_fan_in
 

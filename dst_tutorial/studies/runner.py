@@ -13,10 +13,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from ..layers import peak_memory, state_bytes
+from ..layers import state_bytes
 from ..paths import data_folder, results_folder, write
 from ..provenance import provenance
-from ..timing import on_threads
+from ..timing import on_threads, peak_memory
 from ..topology import exploration_rate, overlap
 from ..training import DATASETS, NETWORKS, Dataset, Recipe, Snapshot, rehearse, train
 from .experiments import Experiment, key_of

@@ -33,7 +33,7 @@ def test_the_backend_is_chosen_and_can_be_settled(monkeypatch):
     assert kernels.backend_for(layer.values) is fast
     with pytest.raises(ValueError, match="unknown backend 'gpu'; choose from reference, library, cpu"):
         kernels.use("gpu")
-    monkeypatch.setattr(kernels, "has_numba", lambda: False)
+    monkeypatch.setattr(kernels.backends, "has_numba", lambda: False)
     assert kernels.backend_for(layer.values) is kernels.REFERENCE
 
 

@@ -1,8 +1,5 @@
 """Bytes and multiplications, against what scipy stores and what a dense network computes."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +9,7 @@ from scipy import sparse
 from torch import nn
 
 from dst_tutorial import SlideCNN, mlp, sparsify, to_truly_sparse
-from dst_tutorial.layers import ledger
-from dst_tutorial.layers.ledger import activation_bytes, format_bytes, macs, masked_bytes, peak_memory, state_bytes
+from dst_tutorial.layers.ledger import activation_bytes, format_bytes, macs, masked_bytes, state_bytes
 from dst_tutorial.training.optim import Adam
 
 
@@ -114,29 +110,3 @@ def test_counting_leaves_no_hook_behind():
     with pytest.raises(RuntimeError):
         macs(model, torch.zeros(5))
     assert not any(m._forward_hooks for m in model.modules())
-
-
-ONE_AFTER_THE_OTHER = """
-from dst_tutorial.layers.ledger import peak_memory
-
-kept = b"x" * 64_000_000  # before: it does not count
-with peak_memory() as peak:
-    for _ in range(3):
-        kept = None
-        kept = b"x" * 128_000_000  # so large that it comes from the system, and goes back to it when freed
-print(peak())
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
-def test_the_peak_is_what_was_there_at_once_at_most():
-    """In a process of its own: in this one, threads of other tests may be at work."""
-    done = subprocess.run([sys.executable, "-c", ONE_AFTER_THE_OTHER], capture_output=True, text=True, check=True)
-    assert 57e6 < int(done.stdout) < 84e6
-
-
-def test_where_the_system_does_not_tell_there_is_no_peak(monkeypatch, tmp_path):
-    monkeypatch.setattr(ledger, "_STATUS", tmp_path / "status")
-    with peak_memory() as peak:
-        pass
-    assert peak() is None
