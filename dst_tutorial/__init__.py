@@ -30,13 +30,19 @@ _HOMES = {  # of the stable names, each imported when it is first asked for: tor
 }  # fmt: skip
 __all__ = [name for names in _HOMES.values() for name in names]
 
-for _package in ("numpy", "platformdirs", "safetensors", "torch", "tqdm"):
-    if find_spec(_package) is None:
-        raise ModuleNotFoundError(
-            f"dst_tutorial needs the package {_package!r}, which this Python does not have. "
-            "`make setup` installs everything; by hand, `pip install -e .` in the checkout does.",
-            name=_package,
-        )
+
+def require(*packages: str, extra: str = "") -> None:
+    """ModuleNotFoundError with its mend where one of the packages is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"dst_tutorial needs the package {package!r}, which this Python does not have. "
+                f"`make setup` installs everything; by hand, `pip install -e '.{extra}'` in the checkout does.",
+                name=package,
+            )
+
+
+require("numpy", "platformdirs", "safetensors", "torch", "tqdm")
 
 
 def __getattr__(name: str):

@@ -198,7 +198,6 @@ def break_even(
 def scaling(
     rounds: Annotated[int, typer.Option(min=1, help="Readings of every layer, in turns.")] = 5,
     threads: Threads = None,
-    largest: Annotated[int, typer.Option(min=10_000, help="Connections of the largest layer: 30 bytes each.")] = 10**8,
     record: Record = False,
     as_json: Json = False,
 ) -> None:
@@ -206,8 +205,7 @@ def scaling(
     from .studies import record_timing
     from .timing import breakeven
 
-    sizes = [count for count in breakeven.CONNECTIONS if count <= largest]
-    result = breakeven.scaling(sizes, rounds=rounds, threads=threads)
+    result = breakeven.scaling(rounds=rounds, threads=threads)
     if record:
         log.info("%s", record_timing("scaling", result))
     medians = {int(count): statistics.median(ms) for count, ms in result["times_ms"].items()}
@@ -231,22 +229,6 @@ def sweep(
     if experiment.condensed:
         file = condense(done)
     _answer(as_json, {"file": str(file), "runs": len(done)}, f"{file}: {len(done)} runs")
-
-
-@app.command()
-def latency(as_json: Json = False) -> None:
-    """Time what the explorers promise: a slider's answer at every point, and a live training with its moving curve."""
-    from .teaching import latency_of_explorers
-
-    found = latency_of_explorers()
-    answers, trainings = found["answers_s"], found["trainings_s"]
-    middle = statistics.median(answers)
-    _answer(
-        as_json,
-        found,
-        f"a slider answers in {middle:.3f} s (median of {len(answers)}; {max(answers):.3f} at most)",
-        f"live training, default point: {statistics.median(trainings):.2f} s (median of {len(trainings)})",
-    )
 
 
 @app.command()

@@ -21,6 +21,10 @@ class _Masked:
     _watching: bool = False
     _gradient: Tensor | None = None  # of the loss, for all weights: only while watched
 
+    def __init__(self, *arguments, mask: Tensor | None = None, **options):
+        super().__init__(*arguments, **options)
+        self._add_mask(mask)
+
     def _add_mask(self, mask: Tensor | None) -> None:
         if mask is None:
             mask = torch.ones_like(self.weight, dtype=torch.bool)
@@ -107,14 +111,11 @@ class _Masked:
 class MaskedLinear(_Masked, nn.Linear):
     """`nn.Linear` whose weight [out, in] is multiplied by `mask` (bool [out, in], True = active) in every forward.
 
-    Without a mask all weights are active. Inactive weights are stored as exact zeros, and their gradient is exactly
-    zero: SGD, Adam and their like leave them there. Momentum from before a topology update, or an optimiser that mixes
-    weights (Muon), may move them; `fit` and `DynamicSparsity.step` set them back, and no output ever uses them.
+    It takes the arguments of `nn.Linear`, and `mask`; without one all weights are active. Inactive weights are stored
+    as exact zeros, and their gradient is exactly zero: SGD, Adam and their like leave them there. Momentum from before
+    a topology update, or an optimiser that mixes weights (Muon), may move them; `fit` and `DynamicSparsity.step` set
+    them back, and no output ever uses them.
     """
-
-    def __init__(self, in_features, out_features, bias=True, *, mask=None, device=None, dtype=None):
-        super().__init__(in_features, out_features, bias=bias, device=device, dtype=dtype)
-        self._add_mask(mask)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.masked_weight, self.bias)
@@ -122,12 +123,6 @@ class MaskedLinear(_Masked, nn.Linear):
 
 class MaskedConv2d(_Masked, nn.Conv2d):
     """`nn.Conv2d` whose weight [out, in / groups, kh, kw] is multiplied by `mask`: see MaskedLinear."""
-
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 padding_mode="zeros", *, mask=None, device=None, dtype=None):  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
-                         padding_mode, device, dtype)  # fmt: skip
-        self._add_mask(mask)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.masked_weight, self.bias)

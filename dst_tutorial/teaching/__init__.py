@@ -3,6 +3,10 @@
 Begin with `notebook.py`; `widgets/` has an explorer a module, `exercises/` a module a notebook.
 """
 
+from .. import require
+
+require("IPython", "ipywidgets", extra="[notebooks]")
+
 from .exercises.closing_the_gap import check_most_in_convolution, check_paired_interval
 from .exercises.csr_benchmark import check_cold_and_warm, check_fair_time
 from .exercises.dst_loop import check_drop_signed, check_grow_elsewhere
@@ -13,7 +17,7 @@ from .exercises.sparsity_basics import check_most_nonzeros, check_to_csr
 from .exercises.truly_sparse_training import check_rewired, check_training_bytes
 from .notebook import by_mode, start
 from .widgets.breakeven import break_even_explorer, draw_break_even
-from .widgets.dst import draw_dst, dst_explorer, latency_of_explorers
+from .widgets.dst import draw_dst, dst_explorer
 from .widgets.masks import draw_moment, time_machine
 from .widgets.observatory import draw_observation, observatory
 from .widgets.predict import predict

@@ -5,6 +5,7 @@ import os
 from typing import TypeVar
 
 import torch
+from IPython import get_ipython
 from matplotlib.figure import Figure
 
 from .. import __version__
@@ -34,8 +35,7 @@ def by_mode(*, demo: T, classroom: T, full: T) -> T:
 
 def start() -> None:
     """Show figures with their alt text from here on, and say what this notebook runs on."""
-    ipython = _ipython()
-    if ipython:
+    if ipython := get_ipython():
         ipython.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt)
     data = "MNIST" if is_cached() else "MNIST not fetched yet"
     print(f"dst_tutorial {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {data}")
@@ -51,11 +51,3 @@ def png(figure: Figure) -> bytes:
 
 def _png_with_alt(figure: Figure) -> tuple[bytes, dict[str, str]]:
     return png(figure), {"alt": figure.get_label()}
-
-
-def _ipython():
-    try:
-        from IPython import get_ipython
-    except ModuleNotFoundError:
-        return None
-    return get_ipython()

@@ -62,11 +62,9 @@ def compiled(make: Callable, model: nn.Module, inputs: Tensor, threads: int) -> 
 
 def onnx_runtime(model: nn.Module, inputs: Tensor, threads: int) -> Callable:
     """The dense network in ONNX Runtime: what dense kernels can do without torch's overhead."""
-    try:
-        import onnx  # noqa: F401  torch's exporter wants it
-        from onnxruntime import InferenceSession, SessionOptions
-    except ModuleNotFoundError as error:
-        raise Absent(f"{error.name} is not installed: `pip install onnx onnxruntime`") from error
+    import onnx  # noqa: F401  torch's exporter wants it
+    from onnxruntime import InferenceSession, SessionOptions
+
     file, options = io.BytesIO(), SessionOptions()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would rather have its newer exporter used: 10 s for the same graph
@@ -115,10 +113,7 @@ def sparseprop(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
 
     Of those that are right: in its version 0.1.14 one is not, where the batch does not fill its vectors.
     """
-    try:
-        from sparseprop.modules import SparseConv2d, SparseLinear
-    except ImportError as error:
-        raise Absent(f"{error.name} is not installed: `pip install pybind11 sparseprop` (it compiles)") from error
+    from sparseprop.modules import SparseConv2d, SparseLinear
 
     def form(over_samples: bool) -> nn.Module:
         options = {"vectorizing_over_on": over_samples}
@@ -136,10 +131,7 @@ def sparseprop(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
 
 def sparselab(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
     """SparseLab's linear layers (PyPI `sparselab`); it has no convolution, so that these stay dense."""
-    try:
-        from sparselab import SparseLinear, layout
-    except ImportError as error:
-        raise Absent(f"{error.name} is not installed: `pip install sparselab`") from error
+    from sparselab import SparseLinear, layout
 
     def form(linear: nn.Linear) -> nn.Module:
         layer = SparseLinear(linear.in_features, linear.out_features, linear.bias is not None)
@@ -214,7 +206,8 @@ class Method:
     trains_zeros: bool = False  # the zeros among its weights, too: its first loss is that of the others
     devices: tuple[str, ...] = ("cpu",)
     optimizer: Callable[..., torch.optim.Optimizer] = fused_adam
-    optional: bool = False  # of a package that the tutorial does not need: `bench` names it where it is wrong
+    package: str | None = None  # that has to be installed for it
+    optional: bool = False  # the tutorial does not need that package: `bench` names it where it is wrong
 
 
 _BOTH, _GPU = ("cpu", "cuda"), ("cuda",)
@@ -223,15 +216,15 @@ METHODS: dict[str, Method] = {
     "dense": Method(dense, True, True, _BOTH),
     "Dense+Mask, compiled": Method(partial(compiled, masked), True, False, _BOTH),
     "dense, compiled": Method(partial(compiled, dense), True, True, _BOTH),
-    "ONNX Runtime, dense": Method(onnx_runtime),
+    "ONNX Runtime, dense": Method(onnx_runtime, package="onnx onnxruntime"),
     "scipy CSR": Method(partial(with_matrices, _scipy, lambda matrix, x: torch.from_numpy(matrix @ x.numpy()))),
     "torch COO": Method(
         partial(with_matrices, lambda weight: _torch(weight).to_sparse_coo(), torch.matmul), devices=_BOTH
     ),
     "torch CSR": Method(torch_csr, True, False, _BOTH),
     "torch BSR, blocks of 4 x 4": Method(partial(with_matrices, _blocks, torch.matmul), devices=_BOTH),
-    "SparseProp": Method(sparseprop, True, optional=True),
-    "SparseLab, convolutions dense": Method(sparselab, True, True, optional=True),
+    "SparseProp": Method(sparseprop, True, package="pybind11 sparseprop", optional=True),
+    "SparseLab, convolutions dense": Method(sparselab, True, True, package="sparselab", optional=True),
     "truly sparse": Method(truly_sparse, True, False, _BOTH, Adam),
     **{
         f"{name}, CUDA graph": Method(partial(captured, make), devices=_GPU)
@@ -258,4 +251,6 @@ def rivals(
             present.append(Rival(name, device, method.make(model, inputs, threads)))
         except Absent as why:
             absent[name] = str(why)
+        except ImportError as error:
+            absent[name] = f"{error.name or error} is not installed: `pip install {method.package}`"
     return present, absent

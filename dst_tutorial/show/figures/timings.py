@@ -83,22 +83,15 @@ def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
     for run in runs:
         rows = rows_of(run)
         for row in rows:
-            told = {"network": run["case"], "work": _work(run), "threads": str(run["threads"]), "form": _where(row)}
+            work = f"{run['work']}, batch {run['batch']}" if run["work"] != "epoch" else "epoch of MNIST in `fit`"
+            form = f"{row.method}{', GPU' if row.device != 'cpu' else ''}{', with copies' if row.copies else ''}"
+            told = {"network": run["case"], "work": work, "threads": str(run["threads"]), "form": form}
             empty = {f"{name}: {of}": "" for name in machines for of in ("ms [quartiles]", "times ours")}
             line = table.setdefault(tuple(told.values()), told | empty)
             ours = row_of(rows, "truly sparse", row.device, copies=row.copies)
             line[f"{machine(run)}: ms [quartiles]"] = _milliseconds(row)
             line[f"{machine(run)}: times ours"] = f"{row.times(ours):.1f}" if ours else "–"
     return list(table.values())
-
-
-def _work(run: dict) -> str:
-    return "epoch of MNIST in `fit`" if run["work"] == "epoch" else f"{run['work']}, batch {run['batch']}"
-
-
-def _where(row: Row) -> str:
-    place = "" if row.device == "cpu" else ", GPU"
-    return f"{row.method}{place}{', with copies' if row.copies else ''}"
 
 
 def _milliseconds(row: Row | None) -> str:

@@ -8,8 +8,7 @@ import ipywidgets as ipw
 from matplotlib.figure import Figure
 
 from ...show import plots
-from ...studies import CHOICES, EPOCHS, POINTS, Atlas, Point, load_atlas, train_point
-from ...timing import first_call
+from ...studies import CHOICES, EPOCHS, Atlas, Point, load_atlas, train_point
 from ...topology import exploration_rate, overlap
 from ...training import Epoch
 from .explorer import Picture, row, slider
@@ -139,16 +138,3 @@ class DstExplorer(ipw.VBox):
 
 
 dst_explorer = DstExplorer
-
-
-def latency_of_explorers(trainings: int = 5) -> dict[str, list[float]]:
-    """Seconds of a slider's answer at every point of the atlas, and of live trainings of the default point."""
-    box, found = DstExplorer(), {"answers_s": [], "trainings_s": []}
-    for point in POINTS:
-        found["answers_s"].append(
-            first_call(lambda point=point: box.picture.show(draw_dst(**point._asdict())))[1] / 1e3
-        )
-    box.run(Point(), seed=999)  # compiles and loads
-    for seed in range(1000, 1000 + trainings):
-        found["trainings_s"].append(first_call(lambda seed=seed: box.run(Point(), seed))[1] / 1e3)
-    return found
