@@ -83,6 +83,32 @@ def test_folders_know_each_other_by_their_faces():
                 assert len(imported) == 1 or handed_on, f"{path} reaches into {'.'.join(imported)}"
 
 
+def test_notebooks_and_documents_import_from_faces():
+    """Never from the depth of a folder; modules of the ground have none."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("*/*.ipynb"), *ROOT.glob("notebooks/*.md"), *ROOT.glob("*/*.py")]
+    imported = {
+        (path.name, name)
+        for path in documents
+        if path.parts[-2] not in ("tests", "dst_tutorial")
+        for name in re.findall(r"(?:from|import) (dst_tutorial[\w.]*)", path.read_text())
+    }
+    assert len(imported) > 20
+    for document, name in imported:
+        assert name.count(".") <= 1, f"{document} reaches into {name}"
+
+
+def test_files_that_are_named_are_there():
+    """In docstrings and documents, which a move would leave behind."""
+    there = {path.name for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*.py")}
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("notebooks/*.ipynb")]:
+        for name in re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", path.read_text()):
+            assert name in there or (ROOT / name).exists(), f"{path} names {name}"
+        for name in re.findall(r"`((?:dst_tutorial|tests)/[\w/]+\.py)`", path.read_text()):
+            assert (ROOT / name).exists(), f"{path} names {name}"
+    kernels = {path.name for path in PACKAGE.glob("kernels/*.py")} - {"__init__.py"}
+    assert kernels == set(re.findall(r"`(\w+\.py)`", (PACKAGE / "kernels" / "README.md").read_text()))
+
+
 def test_no_modules_import_each_other():
     graph = {module_of(path): imports_of(path, late=False) - {module_of(path)} for path in FILES}
     assert list(TopologicalSorter(graph).static_order())  # CycleError names the circle

@@ -1,4 +1,4 @@
-"""The algorithms and their controls: each a few lines on the engine of `topology.py`."""
+"""The algorithms and their controls: each a few lines on the engine of `engine.py`."""
 
 from fractions import Fraction
 

@@ -1,7 +1,7 @@
 """The rules of a topology update: which connections are dropped, which are grown, and how many as time goes by.
 
 A rule knows a layer only through the protocol `Rewirable`, so that it chooses the same connections whatever form the
-layer is stored in. `topology.py` is the engine that calls the rules, `algorithms.py` the choices that have names.
+layer is stored in. `engine.py` calls the rules, `algorithms.py` has the choices that have names.
 """
 
 import math
