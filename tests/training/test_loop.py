@@ -1,5 +1,7 @@
 import json
 import struct
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
 from dst_tutorial.topology.algorithms import SET, RigL
 from dst_tutorial.topology.measures import exploration_rate, masks_of, overlap
 from dst_tutorial.training import checkpoint as checkpoints
+from dst_tutorial.training.data import Dataset
+from dst_tutorial.training.optim import Adam
 
 
 def setup_run(seed=0, dropout=False):
@@ -231,6 +235,34 @@ def test_fit_tells_the_engine_how_long_the_training_is(dataset):
     told = RigL(model, optimizer, duration=50)
     fit(model, dataset, optimizer, epochs=1, topology=told, progress=False)
     assert told.duration == 50
+
+
+def test_a_checkpoint_of_an_earlier_layout_of_the_package_goes_on_as_an_uninterrupted_run(tmp_path):
+    """Written by commit cab27d7, whose modules lay side by side, after two of four epochs."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (160,), generator=generator)
+    images = torch.randn(160, 1, 4, 4, generator=generator) * 0.5
+    for i, label in enumerate(labels):
+        images[i, 0, int(label)] += 1
+    rows = Dataset("rows", images[:128], labels[:128], images[128:], labels[128:])
+
+    def run(checkpoint):
+        torch.manual_seed(0)
+        model = sparsify(mlp(16, 12, 4), 0.5, kind="sparse")
+        optimizer = Adam(model.parameters(), lr=1e-2)
+        engine = RigL(model, optimizer, update_interval=3)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4 * 8)
+        return fit(model, rows, optimizer, epochs=4, batch_size=16, topology=engine, scheduler=scheduler,
+                   checkpoint=checkpoint, progress=False)  # fmt: skip
+
+    file = tmp_path / "checkpoint"
+    file.write_bytes(Path(__file__).with_name("checkpoint_of_cab27d7.safetensors").read_bytes())
+    kept = checkpoints.load(file)["history"]["epochs"]
+    resumed, whole = run(file), run(None)
+    assert [asdict(epoch) for epoch in resumed.epochs[:2]] == kept  # with their seconds: not run again
+    assert resumed.curve("train_loss") == pytest.approx(whole.curve("train_loss"), rel=1e-4)
+    assert [s.step for s in resumed.snapshots] == [s.step for s in whole.snapshots]
+    assert overlap(resumed.snapshots[-1].masks, whole.snapshots[-1].masks) == 1
 
 
 def test_checkpoints_hold_no_pickle_and_any_tree(tmp_path):
