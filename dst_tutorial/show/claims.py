@@ -95,7 +95,7 @@ def judged(claims: Iterable[Claim] = CLAIMS) -> Rows:
             "tolerance": claim.tolerance,
             "verdict": found.verdict,
             "hardware": found.hardware,
-            "shown in": claim.where,
+            "where": claim.where,
             "expected": claim.expected,
         }
         for claim in claims
@@ -114,7 +114,8 @@ def complaints(rows: Rows) -> list[str]:
 def ledger(rows: Rows) -> str:
     """The rows as Markdown, below how many claims came to what."""
     counts = Counter(row["verdict"] for row in rows)
-    shown = [{column: text for column, text in row.items() if column != "expected"} for row in rows]
+    columns = ("slide", "claim", "claimed", "measured", "tolerance", "verdict", "hardware")
+    shown = [{column: row[column] for column in columns} | {"shown in": row["where"]} for row in rows]
     for row in shown:
         row["verdict"] = row["verdict"] if row["verdict"] == REPRODUCED else f"**{row['verdict']}**"
     verdicts = (REPRODUCED, NOT_REPRODUCED, ARTEFACT, NOT_MEASURED)

@@ -115,7 +115,7 @@ def test_the_command_fails_on_any_change_of_a_result_file_and_leaves_the_ledger(
     assert (done.exit_code, out.exists()) == (0, True)
     before = out.read_bytes()
     rows = json.loads(CliRunner().invoke(app, ["claims", "--out", str(out), "--json"]).stdout)["claims"]
-    assert [(row["claim"], row["claimed"], row["shown in"]) for row in rows] == [
+    assert [(row["claim"], row["claimed"], row["where"]) for row in rows] == [
         (claim.what, claim.claimed, claim.where) for claim in CLAIMS
     ]
     assert all(row["verdict"] == row["expected"] and row["measured"] for row in rows)
