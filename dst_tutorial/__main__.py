@@ -149,7 +149,7 @@ def bench(
     tasks = list(benchmark.tasks(cases, works, batch, threads))
     options = {"rounds": rounds, "seconds": seconds, "methods": methods}
     expected = sum(expected_seconds(**task, **options) for task in tasks)
-    log.info("%d benchmark(s), about %s in all", len(tasks), _told_time(expected))
+    log.info("%d benchmark(s), about %.1f minutes in all", len(tasks), expected / 60)
     results = []
     for task in tasks:
         log.info("{case}: {work}, batch {batch}, {threads} thread(s)".format(**task))
@@ -272,10 +272,6 @@ def _spelt(words: Iterable[str] | None, names: Iterable[str], what: str) -> list
     """The names that are meant: on a command line "dense-compiled" stands for "dense, compiled"."""
     table = {slug(name): name for name in names}
     return [choose(slug(word), table, what) for word in words or ()] or None
-
-
-def _told_time(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 def _answer(as_json: bool, document: dict, *lines: str) -> None:

@@ -222,7 +222,7 @@ def test_bench(invoke, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(studies, "expected_seconds", lambda *_, **task: expected.append(task) or 600.0)
     caplog.set_level("INFO")
     table = invoke("bench", *options).output
-    assert caplog.messages[0] == "1 benchmark(s), about 10 minutes in all"
+    assert caplog.messages[0] == "1 benchmark(s), about 10.0 minutes in all"
     assert expected[0]["methods"] == methods
     for method in methods:
         assert re.search(rf"\| slides \| inference, batch 20 \| 1 \| {re.escape(method)} \| [\d.]+ \[", table)

@@ -9,16 +9,6 @@ from matplotlib.figure import Figure
 from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, VERMILLION, new_axes, styled
 
 
-def _draw_seeds(axes, recipe: str, seeds: Sequence[Sequence[float]]) -> str:
-    """A recipe's curves by epoch: the mean over seeds, in a band from the lowest to the highest. Its colour."""
-    curves = np.array(seeds)
-    epochs = np.arange(1, curves.shape[1] + 1)
-    colour, marker, line = LOOKS.get(recipe, (GREY, "d", "-."))
-    axes.fill_between(epochs, curves.min(0), curves.max(0), color=colour, alpha=0.18, linewidth=0)
-    axes.plot(epochs, curves.mean(0), line, marker=marker, color=colour, label=NAMES.get(recipe, recipe))
-    return colour
-
-
 @styled
 def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references: Mapping[str, float] | None = None,
                     title: str = "") -> Figure:  # fmt: skip
@@ -29,7 +19,11 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], references:
     told = "; ".join(f"{NAMES.get(n, n)} ends at {np.mean(np.array(c)[:, -1]):.2f}%" for n, c in curves.items())
     figure, axes = new_axes(8, 4.2, f"Test accuracy by epoch. {told}.")
     for name, seeds in curves.items():
-        colour = _draw_seeds(axes, name, seeds)
+        by_epoch = np.array(seeds)
+        epochs = np.arange(1, by_epoch.shape[1] + 1)
+        colour, marker, line = LOOKS.get(name, (GREY, "d", "-."))
+        axes.fill_between(epochs, by_epoch.min(0), by_epoch.max(0), color=colour, alpha=0.18, linewidth=0)
+        axes.plot(epochs, by_epoch.mean(0), line, marker=marker, color=colour, label=NAMES.get(name, name))
         if references and name in references:
             axes.axhline(references[name], color=colour, linestyle=":", linewidth=1)
             axes.annotate(f"slides: {references[name]:.2f}", (1, references[name]), color=colour, fontsize=9,
