@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import filled
+from test_sparse import agree
 from torch import nn
 
 from dst_tutorial import (
@@ -21,22 +22,6 @@ from dst_tutorial import (
 )
 from dst_tutorial import to_truly_sparse as convert
 from dst_tutorial.layers.sequential import SparseSequential
-
-
-def agree(sparse, x, oracle):
-    """Same outputs and same gradients as `oracle(x, dense weight, bias)`."""
-    weight, ours, theirs = sparse.to_dense().requires_grad_(), x.clone().requires_grad_(), x.clone().requires_grad_()
-    bias = sparse.bias.detach().clone().requires_grad_() if sparse.bias is not None else None
-    y, expected = sparse(ours), oracle(theirs, weight, bias)
-    assert y.shape == expected.shape
-    torch.testing.assert_close(y, expected)
-    delta = torch.randn_like(y)
-    y.backward(delta)
-    expected.backward(delta)
-    torch.testing.assert_close(ours.grad, theirs.grad)
-    torch.testing.assert_close(sparse.values.grad, weight.grad.take(sparse.active_positions()))
-    if bias is not None:
-        torch.testing.assert_close(sparse.bias.grad, bias.grad)
 
 
 def gradients(model, x):

@@ -4,16 +4,12 @@ import copy
 
 import pytest
 import torch
+from test_engine import engine_for
 from torch import nn
 
-from dst_tutorial import DynamicSparsity, MaskedLinear, SlideCNN, mlp, sparsify
+from dst_tutorial import MaskedLinear, SlideCNN, mlp, sparsify
 from dst_tutorial.layers.sparsify import count_weights, sparse_layers
 from dst_tutorial.topology.algorithms import ALGORITHMS, GMP, SET, RigL, Static
-
-
-def engine_for(model, **options):
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return DynamicSparsity(model, optimizer, **{"unit": "steps", "update_interval": 1, **options})
 
 
 def test_the_algorithms_are_the_papers():

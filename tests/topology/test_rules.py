@@ -7,32 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_engine import engine_for, shake, with_sgd
 from torch import nn
 
-from dst_tutorial import DynamicSparsity, MaskedConv2d, mlp, sparsify
+from dst_tutorial import MaskedConv2d, mlp, sparsify
 from dst_tutorial.layers import masked
 from dst_tutorial.layers.sparsify import sparse_layers
 from dst_tutorial.positions import exact_floor
 from dst_tutorial.topology.algorithms import RigL
 from dst_tutorial.topology.rules import at_random, by_gradient, by_sign
-
-
-def engine_for(model, **options):
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return DynamicSparsity(model, optimizer, **{"unit": "steps", "update_interval": 1, **options})
-
-
-def with_sgd(algorithm, model, **options):
-    return algorithm(model, torch.optim.SGD(model.parameters(), lr=0.1), **options)
-
-
-def shake(model, seed):
-    """New values on active weights, with many ties."""
-    generator = torch.Generator().manual_seed(seed)
-    for layer in model.modules():
-        if hasattr(layer, "mask"):
-            values = torch.randint(-3, 4, layer.weight.shape, generator=generator) + 0.5
-            layer.weight.data = values * layer.mask
 
 
 @settings(max_examples=60)
