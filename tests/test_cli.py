@@ -149,6 +149,7 @@ def test_no_methods_name_has_a_comma_on_the_command_line(monkeypatch, capsys):
         cli.main()
     listed = capsys.readouterr().err.strip().partition("choose from ")[2].split(", ")
     assert len(set(listed)) == len(METHODS)
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in listed)
     assert cli._spelt(listed, METHODS, "method") == list(METHODS) == cli._spelt(METHODS, METHODS, "method")
 
 
