@@ -39,17 +39,23 @@ def module_of(path):
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def imports_of(path, *, late=True):
-    """The package's own modules that a file imports: set of tuples. Without those inside functions, if not `late`."""
-    found, tree = set(), ast.parse(path.read_text())
+def import_lines(path, *, late=True):
+    """(what stands behind `from`, a name) of every import from the package itself; not those inside functions, if not
+    `late`. Absolute, as tuples below the package."""
+    tree = ast.parse(path.read_text())
     here = module_of(path) if path.name == "__init__.py" else module_of(path)[:-1]
     for node in ast.walk(tree) if late else tree.body:
         if isinstance(node, ast.ImportFrom) and node.level:
             base = (*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else ()))
-            for alias in node.names:
-                module = PACKAGE.joinpath(*base, alias.name)
-                is_module = module.with_suffix(".py").exists() or module.is_dir()
-                found.add((*base, alias.name) if is_module else base)
+            yield from ((base, alias.name) for alias in node.names)
+
+
+def imports_of(path, **options):
+    """The package's own modules that a file imports: set of tuples."""
+    found = set()
+    for base, name in import_lines(path, **options):
+        module = PACKAGE.joinpath(*base, name)
+        found.add((*base, name) if module.with_suffix(".py").exists() or module.is_dir() else base)
     return found - {()}  # the version
 
 
@@ -76,11 +82,12 @@ def test_folders_import_only_those_above_them():
 def test_folders_know_each_other_by_their_faces():
     """What another folder has is imported from its `__init__.py`, which says what it hands on."""
     for path in FILES:
-        for imported in imports_of(path):
-            if imported[0] != module_of(path)[0] and imported not in LATE:
-                face = PACKAGE / imported[0] / "__init__.py"
-                handed_on = len(imported) == 2 and imported in imports_of(face)  # a module
-                assert len(imported) == 1 or handed_on, f"{path} reaches into {'.'.join(imported)}"
+        for base, name in import_lines(path):
+            if base and base[0] != module_of(path)[0] and base not in LATE:
+                assert len(base) == 1, f"{path} reaches into {'.'.join(base)} for {name}"
+                face = PACKAGE / base[0] / "__init__.py"
+                if face.exists():
+                    assert name in {given for _, given in import_lines(face)}, f"{base[0]} does not hand on {name}"
 
 
 def test_notebooks_and_documents_import_from_faces():

@@ -7,7 +7,6 @@ layer. `algorithms.py` has SET, RigL and their controls, a few lines each; `meas
 from .algorithms import ALGORITHMS, SET, RigL, Static
 from .engine import DynamicSparsity
 from .measures import (
-    CHANGES,
     Mask,
     Masks,
     ages,
