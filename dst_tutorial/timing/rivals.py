@@ -206,7 +206,7 @@ class Method:
     trains_zeros: bool = False  # the zeros among its weights, too: its first loss is that of the others
     devices: tuple[str, ...] = ("cpu",)
     optimizer: Callable[..., torch.optim.Optimizer] = fused_adam
-    package: str | None = None  # that has to be installed for it
+    install: str | None = None  # how the package that it is of is installed
     optional: bool = False  # the tutorial does not need that package: `bench` names it where it is wrong
 
 
@@ -216,15 +216,15 @@ METHODS: dict[str, Method] = {
     "dense": Method(dense, True, True, _BOTH),
     "Dense+Mask, compiled": Method(partial(compiled, masked), True, False, _BOTH),
     "dense, compiled": Method(partial(compiled, dense), True, True, _BOTH),
-    "ONNX Runtime, dense": Method(onnx_runtime, package="onnx onnxruntime"),
+    "ONNX Runtime, dense": Method(onnx_runtime, install="`pip install onnx onnxruntime`"),
     "scipy CSR": Method(partial(with_matrices, _scipy, lambda matrix, x: torch.from_numpy(matrix @ x.numpy()))),
     "torch COO": Method(
         partial(with_matrices, lambda weight: _torch(weight).to_sparse_coo(), torch.matmul), devices=_BOTH
     ),
     "torch CSR": Method(torch_csr, True, False, _BOTH),
     "torch BSR, blocks of 4 x 4": Method(partial(with_matrices, _blocks, torch.matmul), devices=_BOTH),
-    "SparseProp": Method(sparseprop, True, package="pybind11 sparseprop", optional=True),
-    "SparseLab, convolutions dense": Method(sparselab, True, True, package="sparselab", optional=True),
+    "SparseProp": Method(sparseprop, True, install="`pip install pybind11 sparseprop` (it compiles)", optional=True),
+    "SparseLab, convolutions dense": Method(sparselab, True, True, install="`pip install sparselab`", optional=True),
     "truly sparse": Method(truly_sparse, True, False, _BOTH, Adam),
     **{
         f"{name}, CUDA graph": Method(partial(captured, make), devices=_GPU)
@@ -252,5 +252,5 @@ def rivals(
         except Absent as why:
             absent[name] = str(why)
         except ImportError as error:
-            absent[name] = f"{error.name or error} is not installed: `pip install {method.package}`"
+            absent[name] = f"{error.name or error} is not installed: {method.install}"
     return present, absent
