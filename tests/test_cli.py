@@ -118,6 +118,7 @@ def test_help_and_a_misspelt_command_do_not_wait_for_torch(arguments, said):
     ("arguments", "message"),
     [
         (["train", "erk-rigel"], "unknown recipe 'erk-rigel' (did you mean 'erk-rigl'?); choose from dense, slides"),
+        (["train", "rigl"], "unknown recipe 'rigl' (did you mean 'erk-rigl'?); choose from"),
         (["train", "dense", "--network", "slidecnn"], "unknown network 'slidecnn' (did you mean 'SlideCNN'?)"),
         (["train", "dense", "--data-set", "MNIST"], "(did you mean 'mnist'?)"),
         (["train", "static", "--update-interval", "5"], "'static' has no option 'update_interval': it moves no"),
