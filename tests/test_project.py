@@ -196,7 +196,7 @@ def tracked_text():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     for name in names:
-        if (ROOT / name).exists() and not name.endswith((".png", ".gz", ".npz")):
+        if (ROOT / name).exists() and not name.endswith((".png", ".gz", ".npz", ".safetensors")):
             yield name, (ROOT / name).read_text()
 
 
