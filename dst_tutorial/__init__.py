@@ -10,7 +10,7 @@ that their `__init__.py` hands on.
     training        fit and evaluate, networks and data, named ways to train
     timing          honest timing, of ours and of others' ways to compute a sparse network
     studies         the runs behind every recorded number, and what was recorded
-    show            pictures and tables of it, and what became of each number on the slides
+    show            pictures and tables of the results, and what became of each number on the slides
     teaching        a notebook's first cell and clock, the explorers, the exercises
     doctor, __main__                                    is this machine ready? The command line
 
