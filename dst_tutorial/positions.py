@@ -29,10 +29,10 @@ def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> T
     if not 0 <= k <= n:
         raise ValueError(f"cannot draw {k} distinct positions out of {n}")
     if 2 * k > n:  # the few that are left out are quicker to draw
-        return absent(draw_distinct(n, n - k, generator), torch.arange(k))
-    chosen = torch.empty(0, dtype=torch.int64)
+        return absent(draw_distinct(n, n - k, generator), torch.arange(k, device="cpu"))
+    chosen = torch.empty(0, dtype=torch.int64, device="cpu")
     while len(chosen) < k:  # draw just what is missing, so that no draw is ever thrown away by choice
-        more = torch.randint(n, (k - len(chosen),), generator=generator)
+        more = torch.randint(n, (k - len(chosen),), generator=generator, device="cpu")
         chosen = torch.unique(torch.cat([chosen, more]))
     return chosen
 

@@ -1,24 +1,28 @@
 """Which backend runs: a layer asks `backend_for`, unless it has one of its own; `use` settles it for all."""
 
-import importlib.util
+import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from ..choices import choose
 from . import library, reference
+from .checks import FLOATS
 from .operations import Operation
 
 Backend = Callable[[Tensor, list[Operation]], Tensor]  # as `reference.run`
 REFERENCE: Backend = reference.run
 LIBRARY: Backend = library.run
+TRACEABLE: Backend = partial(reference.run, product=reference.gathered)  # for torch.compile, tracing and export
+
+log = logging.getLogger(__name__)
 
 
 def _cpu() -> Backend:
-    if not has_numba():
-        raise ModuleNotFoundError("the cpu backend needs numba: `pip install numba`", name="numba")
+    if fault := numba_fault():
+        raise ModuleNotFoundError(f"the cpu backend cannot run: {fault}", name="numba")
     from . import cpu  # late: numba takes a second to import
 
     return cpu.run
@@ -41,18 +45,44 @@ def use(name: str | None) -> None:
     _settled = None if name is None else choose(name, BACKENDS, "backend")()
 
 
-def backend_for(values: Tensor) -> Backend:
-    """What has been settled, or else the fastest backend for weights of this device and dtype."""
-    if _settled:
-        return _settled
-    if values.dtype not in (torch.float32, torch.float64):
-        return REFERENCE
+def backend_for(values: Tensor, own: Backend | None = None) -> Backend:
+    """A layer's own backend, what has been settled, or the fastest one for weights of this device and dtype.
+
+    Where torch traces or compiles, the one that it can look into; ONNX has no such operations: RuntimeError.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.onnx.is_in_onnx_export():
+            raise RuntimeError("ONNX cannot say what a truly sparse layer does: export to_masked(model)")
+        return TRACEABLE
+    if own or _settled:
+        return own or _settled
     if values.is_cuda:
         return LIBRARY
-    return BACKENDS["cpu" if values.device.type == "cpu" and has_numba() else "reference"]()
+    fast = values.is_cpu and values.dtype in FLOATS and has_numba()
+    return BACKENDS["cpu" if fast else "reference"]()
 
 
 @cache
 def has_numba() -> bool:
-    """Can the fast backend run here?"""
-    return importlib.util.find_spec("numba") is not None
+    """Can the fast backend run here? If not, the reason is said, once."""
+    if fault := numba_fault():
+        log.warning("%s. Truly sparse layers are slow without it; `python -m dst_tutorial doctor` says more", fault)
+    return not fault
+
+
+@cache
+def numba_fault() -> str | None:
+    """Why the fast backend cannot run here, and the mend; None if it can."""
+    try:
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            return "numba is switched off: unset NUMBA_DISABLE_JIT"
+        from . import cpu  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name == "numba":
+            return "numba is not installed: `pip install numba`"
+        return f"numba does not run here ({error}): `pip install --upgrade numba numpy`"
+    except Exception as error:  # of numba's, or of what it needs
+        return f"numba does not run here ({type(error).__name__}: {error}): `pip install --upgrade numba numpy`"
+    return None

@@ -4,6 +4,8 @@ One call goes through all layers, forward or backward: preparing a call costs mo
 float32 or float64; what comes in may have any strides, what goes out is contiguous.
 """
 
+import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import Sequence
@@ -12,22 +14,26 @@ from itertools import accumulate
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numba.core.event import Listener, install_listener
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from tqdm.auto import tqdm
 
 from . import loops
 from .adam import adam
-from .operations import Linear, Operation
+from .checks import address, checked, in_memory, place, plain, refuse_second_derivative
+from .operations import Linear, Operation, rows_of
 from .plan import Plan, plan
 from .steps import LANES, STEP, TILE
 from .threads import each, parts
+
+log = logging.getLogger(__name__)
 
 _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
 
 
 def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     """As in `reference`. ReLU and a pooling of 2 are parts of the same pass."""
+    x = checked(x, operations)
     for i, operation in enumerate(operations):
         pool = getattr(operation.kind, "pool", 1)
         if pool > 2:
@@ -37,7 +43,7 @@ def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
                 return y
             return run(y.flatten(1) if isinstance(rest[0].kind, Linear) else y, rest)
     if isinstance(operations[0].kind, Linear) and x.dim() != 2:
-        y = run(x.reshape(-1, x.shape[-1]), operations)
+        y = run(rows_of(x), operations)
         return y.view(*x.shape[:-1], y.shape[-1])
     where = plan(tuple(x.shape[1:]), *[operation.kind for operation in operations])
     values = [operation.weight.values for operation in operations]
@@ -57,28 +63,19 @@ def _jobs(where: Plan, values: Sequence[Tensor], samples: int, passes: int) -> l
 # --- forward and backward ---------------------------------------------------------------------------------------------
 
 
-def _addresses(tensors: Sequence[Tensor | None], dtype: torch.dtype) -> list[int]:
-    """Of the numbers of tensors that stay alive; 0 for None. RuntimeError if a loop could not read them."""
-    for t in tensors:
-        if t is not None and not (t.dtype is dtype and t.is_cpu and t.is_contiguous()):
-            raise RuntimeError(
-                f"the cpu backend takes weights of {dtype} here, as the inputs are, contiguous and on the CPU; "
-                f"got {t.dtype} on {t.device}"
-            )
-    return [0 if t is None else t.data_ptr() for t in tensors]
-
-
 def _addressed(where: Plan, values: Sequence, columns: Sequence, offsets: Sequence, pointers: Sequence,
                biases: Sequence) -> np.ndarray:  # fmt: skip
     """The steps of the plan with the addresses of these."""
-    if any(v.numel() != c.numel() for v, c in zip(values, columns, strict=True)):
-        raise RuntimeError("a layer has not as many values as it has columns")
     steps, kind = where.table.copy().view(STEP)[:, 0], values[0].dtype
     layers = steps[:-1]
     layers["values"], layers["bias"] = _addresses(values, kind), _addresses(biases, kind)
     layers["columns"], layers["pointers"] = _addresses(columns, torch.int32), _addresses(pointers, torch.int32)
-    layers["offsets"] = [t.data_ptr() for t in offsets]
+    layers["offsets"] = _addresses(offsets, torch.int32)
     return steps
+
+
+def _addresses(tensors: Sequence[Tensor | None], dtype: torch.dtype) -> list[int]:
+    return [address(tensor, dtype) for tensor in tensors]
 
 
 def _strides(x: Tensor) -> tuple[int, int, int, int]:
@@ -121,7 +118,7 @@ def _borrowed(size: int, dtype: torch.dtype) -> Tensor:
     free = _kept.free.setdefault(dtype, [])
     memory = free.pop() if free else None
     if memory is None or len(memory) < size:
-        memory = torch.empty(size, dtype=dtype).numpy()
+        memory = torch.empty(size, dtype=dtype, device="cpu").numpy()
     lent = memory[:size]
     if memory.nbytes <= KEPT_BYTES:
         weakref.finalize(lent, _give_back, free, memory).atexit = False
@@ -135,16 +132,11 @@ def _give_back(free: list[np.ndarray], memory: np.ndarray) -> None:
 
 def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Sequence, keep: bool) -> tuple:
     """Outputs; then, if they are to be kept, all activations, winners, where each weight reads, and who had which."""
-    if x.dtype != values[0].dtype or x.dtype not in _LIKE or not x.is_cpu:
-        raise RuntimeError(
-            f"inputs must be {values[0].dtype} as the weights are, and on the CPU, for the cpu backend (which takes "
-            f"float32 and float64); got {x.dtype} on {x.device}"
-        )
     samples, like, (columns, pointers) = len(x), _LIKE[x.dtype], zip(*indices, strict=True)
     y = x.new_empty(samples, *where.output)
     offsets = [torch.empty_like(c) if taps else c for c, taps in zip(columns, where.convolution, strict=True)]
     steps = _addressed(where, values, columns, offsets, pointers, biases)
-    ends = x.data_ptr(), _strides(x), y.data_ptr(), _strides(y)
+    ends = place(x, x.dtype), _strides(x), place(y, x.dtype), _strides(y)
     if samples == 1 and not keep:
         _memory, (room,) = _rooms(x, 1, where.brief)
         _run(loops.forward_one, steps, like, *ends, room)
@@ -172,28 +164,35 @@ class _Run(torch.autograd.Function):
         y, *kept = _forward(x, where, indices, parameters[:layers], parameters[layers:], keep)
         if keep:
             workspace, winners, *ctx.kept = kept
-            ctx.where, ctx.shape, ctx.indices = where, x.shape, indices
-            ctx.save_for_backward(workspace, winners, *parameters[:layers])
+            ctx.where, ctx.shape = where, x.shape
+            ctx.values = parameters[:layers]
+            ctx.save_for_backward(workspace, winners, *ctx.values, *(index for both in indices for index in both))
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dy):
-        where, (workspace, winners, *values) = ctx.where, ctx.saved_tensors
-        _, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
-        layers, samples, like = len(values), len(dy), _LIKE[dy.dtype]
+        refuse_second_derivative()
+        dy, where, layers = plain(dy), ctx.where, len(ctx.values)
+        workspace, winners, *saved = ctx.saved_tensors  # they may be copies: see torch.autograd.graph's hooks
+        values, columns, pointers = saved[:layers], saved[layers::2], saved[layers + 1 :: 2]
+        offsets, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
+        if any(now.data_ptr() != then for now, then in zip(ctx.values, steps["values"].tolist(), strict=False)):
+            raise RuntimeError("the weights have been replaced since the forward pass")
+        steps = _addressed(where, values, columns, offsets, pointers, [None] * layers)
+        samples, like = len(dy), _LIKE[dy.dtype]
         wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[3:]
         stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
-        if _addresses(values, dy.dtype) != steps["values"][:-1].tolist():
-            raise RuntimeError("the weights have been replaced since the forward pass")
-        sizes = [*(columns.numel() for columns, _ in ctx.indices), *where.rows]
+        sizes = [*(c.numel() for c in columns), *where.rows]
         starts = list(accumulate(sizes, initial=0))
         steps["dvalues"], steps["dbias"][:-1] = [*starts[:layers], starts[-1]], starts[layers:-1]
         dx = dy.new_empty(ctx.shape) if wants_x else None
-        ends = dy.data_ptr(), _strides(dy), *((dx.data_ptr(), _strides(dx)) if wants_x else (0, (0, 0, 0, 0)))
+        ends = place(dy, dy.dtype), _strides(dy), *((dx.data_ptr(), _strides(dx)) if wants_x else (0, (0, 0, 0, 0)))
         sums = dy.new_empty(len(jobs), starts[-1])  # a thread's are its own
         _memory, rooms = _rooms(dy, len(jobs), _lanes(min(TILE, samples)) * where.brief)
-        kept = workspace.data_ptr(), winners.data_ptr()
+        kept = (
+            address(workspace, dy.dtype, _lanes(samples) * where.kept),
+            address(winners, torch.uint8, _lanes(samples) * where.winners),
+        )
         each(lambda job, room, own: _run(loops.backward, steps, like, *ends, *kept, *job, room,
                                          own.data_ptr(), stop), list(zip(jobs, rooms, sums, strict=True)))  # fmt: skip
         if len(jobs) > 1:
@@ -202,33 +201,61 @@ class _Run(torch.autograd.Function):
         return dx, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
 
 
-def adam_step(parameters: list[tuple[Tensor, ...]], *settings: float) -> None:
-    """See `adam`: (parameter, first moment, second moment, gradient, step) each, all parameters of one dtype."""
-    if any(p.numel() != m.numel() or m.numel() != v.numel() for p, m, v, *_ in parameters):
-        raise RuntimeError("a parameter has moments of another size: make a new optimiser, or load both states")
-    at = np.array([[one.data_ptr() for one in five] + [five[0].numel()] for five in parameters])
-    _run(adam, at, _LIKE[parameters[0][0].dtype], *settings)
+def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
+    """What `adam` goes through: (parameter, first moment, second moment, gradient, step) each, all of one dtype.
+
+    None where a loop could not read one of them. RuntimeError for moments of another size.
+    """
+    table = []
+    for *four, steps in parameters:
+        p, m, v, g = four
+        if not m.shape == v.shape == p.shape == g.shape:
+            raise RuntimeError("a parameter has moments of another size: make a new optimiser, or load both states")
+        if not (all(in_memory(t, p.dtype) and t.is_contiguous() for t in four) and in_memory(steps, torch.float32)):
+            return None
+        table.append([*(t.data_ptr() for t in four), steps.data_ptr(), p.numel()])
+    return np.array(table)
+
+
+def adam_step(parameters: Sequence[tuple[Tensor, ...]], table: np.ndarray, *settings: float) -> None:
+    """One step of `adam`, and autograd is told: what needs the weights as they were can say so."""
+    _run(adam, table, _LIKE[parameters[0][0].dtype], *settings)
+    torch.autograd.graph.increment_version([p for p, *_ in parameters])
 
 
 _compiled: set = set()
 
 
 def _run(kernel, *arguments) -> None:
-    """Call a kernel. Its first call may compile it, which is said if it takes a while."""
+    """Call a kernel. Its first call may compile it, which is said."""
     key = kernel, type(arguments[1])  # all that decides it: float32 or float64
     if key in _compiled:
         kernel(*arguments)
         return
-    said: list[tqdm] = []
-    told = f"compiling {kernel.__name__} for this machine: some seconds, once"
-    patience = threading.Timer(1.0, lambda: said.append(tqdm(desc=told, leave=False, bar_format="{desc}")))
-    patience.daemon = True
-    patience.start()
-    try:
-        kernel(*arguments)
-    finally:
-        patience.cancel()
-        patience.join()
-        for bar in said:
-            bar.close()
+    told = _Told(kernel.__name__)
+    with contextlib.closing(told), install_listener("numba:compile", told):
+        try:
+            kernel(*arguments)
+        except OSError as error:  # it is compiled, and could not be kept: a full disk
+            log.warning("compiled code was not kept (%s): the next process compiles anew", error)
+            kernel(*arguments)
     _compiled.add(key)
+
+
+class _Told(Listener):
+    """Says so where numba really compiles, rather than loads what it has kept."""
+
+    def __init__(self, name: str):
+        self.name, self.bars = name, []
+
+    def on_start(self, event) -> None:
+        if not self.bars:
+            told = f"compiling {self.name} for this machine: some seconds, once"
+            self.bars.append(tqdm(desc=told, leave=False, bar_format="{desc}"))
+
+    def on_end(self, event) -> None:
+        pass
+
+    def close(self) -> None:
+        for bar in self.bars:
+            bar.close()

@@ -9,9 +9,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import reference
+from .checks import refuse_second_derivative
 from .csr import CSR
 
 
@@ -21,11 +21,12 @@ class _Matmul(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, values: Tensor, columns: Tensor, row_pointers: Tensor) -> Tensor:
         ctx.save_for_backward(x, values, columns, row_pointers)
-        return _matrix(values, columns, row_pointers, len(x)) @ x
+        with torch.autocast(x.device.type, enabled=False):
+            return _matrix(values, columns, row_pointers, len(x)) @ x
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dy: Tensor):
+        refuse_second_derivative()
         x, values, columns, row_pointers = ctx.saved_tensors
         dx = dvalues = None
         if ctx.needs_input_grad[0]:

@@ -14,6 +14,8 @@ All this is one file for a reason: numba recompiles what it has on disk when a f
 one does that it calls into.
 """
 
+import logging
+
 import numpy as np
 from numba import njit
 
@@ -43,8 +45,18 @@ from .simd import (
 )
 from .steps import LANES, TILE
 
+try:
+    njit(cache=True)(lambda: None)
+    KEPT = True  # on disk, for the next process
+except RuntimeError:  # there is no folder for it
+    KEPT = False
+    logging.getLogger(__name__).warning(
+        "compiled code can be kept in no folder, so every process compiles anew, half a minute: set NUMBA_CACHE_DIR to "
+        "a folder that can be written"
+    )
+
 # Sums may be reordered; NaN and infinity are kept, as dense layers keep them.
-options = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True, "cache": True}
+options = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True, "cache": KEPT}
 # of loops that only other loops call: nothing for Python and nothing on disk, which halves the time to compile them
 inner = options | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _ONE, _SLICE = np.int64(1), np.int64(LANES)  # for Python's own integers numba would compile a loop once more

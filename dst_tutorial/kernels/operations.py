@@ -21,6 +21,11 @@ class Linear(NamedTuple):
     out_features: int
     relu: bool = False
 
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Rows and columns of the weight."""
+        return self.out_features, self.in_features
+
     def output(self, shape: Shape) -> Shape:
         """What inputs of this shape become; ValueError for those that do not fit."""
         if math.prod(shape) != self.in_features:
@@ -40,6 +45,11 @@ class Conv2d(NamedTuple):
     margins: tuple[int, int, int, int] = (0, 0, 0, 0)  # left, right, top, bottom: filled with zeros
     relu: bool = False
     pool: int = 1
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """As in `Linear`."""
+        return self.out_channels, self.in_channels // self.groups * math.prod(self.kernel_size)
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
         left, right, top, bottom = self.margins
@@ -67,3 +77,8 @@ class Operation(NamedTuple):
     kind: Linear | Conv2d
     weight: CSR
     bias: Tensor | None  # [out]
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """[..., features] -> [samples, features]"""
+    return x.flatten(end_dim=-2) if x.dim() > 1 else x[None]

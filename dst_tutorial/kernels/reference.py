@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from .checks import checked
 from .csr import CSR
-from .operations import Conv2d, Operation
+from .operations import Conv2d, Operation, rows_of
 
 # torch says so once a process. Our tests compare every use with dense torch.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -27,13 +27,18 @@ class _Matmul(torch.autograd.Function):
     def forward(ctx, x: Tensor, values: Tensor, columns: Tensor, row_pointers: Tensor) -> Tensor:
         ctx.save_for_backward(x, values, columns, row_pointers)
         size = (len(row_pointers) - 1, len(x))
-        return torch.sparse_csr_tensor(row_pointers, columns, values, size=size, check_invariants=False) @ x
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.sparse_csr_tensor(row_pointers, columns, values, size=size, check_invariants=False) @ x
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dy: Tensor):
         x, values, columns, row_pointers = ctx.saved_tensors
-        rows = CSR(values, columns, row_pointers, len(x)).rows()
+        weight = CSR(values, columns, row_pointers, len(x))
+        if torch.is_grad_enabled():  # a gradient of the gradients is wanted
+            wanted = [i for i in (0, 1) if ctx.needs_input_grad[i]]
+            found = torch.autograd.grad(gathered(weight, x), [(x, values)[i] for i in wanted], dy, create_graph=True)
+            return *(found[wanted.index(i)] if i in wanted else None for i in (0, 1)), None, None
+        rows = weight.rows()
         dx = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         dvalues = torch.empty_like(values) if ctx.needs_input_grad[1] else None
         block = max(1, BLOCK // max(1, x.shape[1]))
@@ -51,13 +56,20 @@ def matmul(weight: CSR, x: Tensor) -> Tensor:
     return _Matmul.apply(x, weight.values, weight.columns, weight.row_pointers)
 
 
+def gathered(weight: CSR, x: Tensor) -> Tensor:
+    """The same in operations that torch can differentiate, trace, compile and export; it holds [active, n] numbers."""
+    products = weight.values[:, None] * x[weight.columns]
+    return products.new_zeros(weight.shape[0], x.shape[1]).index_add(0, weight.rows(), products)
+
+
 def run(x: Tensor, operations: Sequence[Operation], *, product: Callable = matmul) -> Tensor:
     """The operations one after the other: x [..., in], or images [N, C, H, W], to what the last one makes of it.
 
     product   what multiplies, with the signature of `matmul`
 
-    ValueError for shapes that do not fit.
+    ValueError for shapes that do not fit, RuntimeError for what `checks.py` refuses.
     """
+    x = x if product is gathered else checked(x, operations)  # a tracer has no numbers to look at
     images = False
     for operation in operations:
         x = x.flatten(1) if images and not isinstance(operation.kind, Conv2d) else x
@@ -68,7 +80,7 @@ def run(x: Tensor, operations: Sequence[Operation], *, product: Callable = matmu
 
 
 def _linear(x: Tensor, operation: Operation, product: Callable) -> Tensor:
-    y = _affine(operation, x.reshape(-1, operation.weight.width).t(), product)
+    y = _affine(operation, rows_of(x).t(), product)
     return y.t().view(*x.shape[:-1], operation.kind.out_features)
 
 
@@ -82,10 +94,10 @@ def _conv2d(x: Tensor, operation: Operation, product: Callable) -> Tensor:
     axes = zip(x.shape[2:], kind.kernel_size, kind.stride, kind.dilation, strict=True)
     down, right = (_taps(*axis) for axis in axes)
     taps = torch.stack([x[:, :, i, j] for i in down for j in right], dim=1)  # [C, kh * kw, N, H', W']
-    y = _affine(operation._replace(weight=weight), taps.reshape(weight.width, -1), product)
+    y = _affine(operation._replace(weight=weight), taps.flatten(0, 1).flatten(1), product)
     y = y.view(-1, 1, *taps.shape[3:])  # an image a unit and sample
     y = F.max_pool2d(y, kind.pool) if kind.pool > 1 else y
-    return y.view(weight.shape[0], len(x[0]), *y.shape[2:]).transpose(0, 1)
+    return y.view(weight.shape[0], x.shape[1], *y.shape[2:]).transpose(0, 1)
 
 
 def _affine(operation: Operation, x: Tensor, product: Callable) -> Tensor:

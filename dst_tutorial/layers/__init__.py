@@ -21,6 +21,7 @@ from .ledger import (
     state_bytes,
 )
 from .masked import MaskedConv2d, MaskedLinear
+from .modes import modes_kept
 from .sequential import SparseSequential
 from .sparse import SparseConv2d, SparseLinear
 from .sparsify import check_sparsity, count_weights, prunable_layers, sparse_layers, sparsify

@@ -57,7 +57,17 @@ def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tenso
     for block in copied.modules():
         if type(block).forward is nn.Sequential.forward and not _SPARSE.isdisjoint(map(type, block)):
             block.__class__ = sequential_form(type(block))
-    return copied
+    return without_dense_shortcuts(copied)
+
+
+def without_dense_shortcuts(model: nn.Module) -> nn.Module:
+    """The model itself. torch's transformers read the `weight` of their linear layers in eval mode: no longer."""
+    for block in model.modules():
+        if isinstance(block, nn.TransformerEncoderLayer) and type(block.linear1) is not nn.Linear:
+            block.activation_relu_or_gelu = 0
+        elif isinstance(block, nn.TransformerEncoder):
+            block.use_nested_tensor = False
+    return model
 
 
 def to_masked(model: nn.Module) -> nn.Module:

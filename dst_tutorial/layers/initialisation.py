@@ -12,4 +12,4 @@ def he_fan_in(shape: torch.Size, positions: Tensor, generator: torch.Generator |
     """
     unit = positions // shape[1:].numel()
     connections = torch.bincount(unit, minlength=shape[0])
-    return torch.randn(len(positions), generator=generator) * (2 / connections[unit]).sqrt()
+    return torch.randn(len(positions), generator=generator, device="cpu") * (2 / connections[unit]).sqrt()

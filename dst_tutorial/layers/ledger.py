@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .convert import to_dense, to_truly_sparse
 from .masked import MaskedConv2d, MaskedLinear
+from .modes import modes_kept
 from .sparsify import count_weights, prunable_layers, sparse_layers
 
 VALUE, INDEX, MASK = 4, 4, 1  # bytes
@@ -109,12 +110,10 @@ def macs(model: nn.Module, image: Tensor) -> dict[str, int]:
 
     for name, layer in {**prunable_layers(model), **sparse_layers(model)}.items():
         hooks.append(layer.register_forward_hook(count(name)))
-    training = model.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), modes_kept(model):
             model.eval()(image[None])
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     return {name: counts[name] for name, layer in model.named_modules() if name in counts}

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .watching import Watched
+
 _BLOCK = 2**18  # positions whose gradients are looked at together
 
 
@@ -19,7 +21,6 @@ class _Masked:
 
     mask: Tensor  # bool, the shape of `weight`; True = active
     _watching: bool = False
-    _gradient: Tensor | None = None  # of the loss, for all weights: only while watched
 
     def __init__(self, *arguments, mask: Tensor | None = None, **options):
         super().__init__(*arguments, **options)
@@ -31,20 +32,22 @@ class _Masked:
         if mask.shape != self.weight.shape:
             raise ValueError(f"the mask has shape {tuple(mask.shape)}, the weight {tuple(self.weight.shape)}")
         self.register_buffer("mask", mask.to(self.weight.device, torch.bool, copy=True))
+        self._watched: Watched[Tensor] = Watched()  # of the loss, for all weights: only while watched
         self.clear_inactive()
 
     @property
     def masked_weight(self) -> Tensor:
         # The product rule does the rest: d loss / d weight = d loss / d (weight * mask) * mask, zero where inactive.
         masked = self.weight * self.mask
-        if self._watching and masked.requires_grad:
-            if self.weight.grad is None:  # after zero_grad: what was watched of a batch that was thrown away goes, too
-                self._gradient = None
-            masked.register_hook(self._keep_gradient)  # before the product rule sets the inactive part to zero
+        if self._watching and masked.requires_grad:  # the product rule will set its inactive part to zero
+            masked.register_hook(lambda gradient: self._watched.add(self.weight, gradient.detach()))
         return masked
 
-    def _keep_gradient(self, gradient: Tensor) -> None:
-        self._gradient = gradient if self._gradient is None else self._gradient + gradient
+    def reset_parameters(self) -> None:
+        """As in the dense layer, at the active positions."""
+        super().reset_parameters()
+        if hasattr(self, "mask"):  # the dense layer calls it before there is one
+            self.clear_inactive()
 
     @classmethod
     def from_dense(cls, layer: nn.Module, mask: Tensor | None = None):
@@ -75,16 +78,23 @@ class _Masked:
         return self.weight.detach().take(self.active_positions())
 
     def watch(self, on: bool) -> None:
-        self._watching, self._gradient = on, None
+        self._watching = on
+        self._watched.clear()
+
+    def _gradient(self) -> Tensor | None:
+        """Of all weights, as far as the optimiser is about to apply it."""
+        active = self.active_positions()
+        gradient = None if self.weight.grad is None else self.weight.grad.take(active)
+        applied = self._watched.applied(gradient, lambda record: record.take(active))
+        return sum(applied) if applied else None
 
     def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
-        if self._gradient is None:
+        if (gradient := self._gradient()) is None:
             return None
-        blocks = self._gradient.flatten().split(_BLOCK)
-        return ((i * _BLOCK, block) for i, block in enumerate(blocks))
+        return ((i * _BLOCK, block) for i, block in enumerate(gradient.flatten().split(_BLOCK)))
 
     def gradient_at(self, positions: Tensor) -> Tensor:
-        return self._gradient.take(positions)
+        return self._gradient().take(positions)
 
     @torch.no_grad()
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
@@ -117,15 +127,15 @@ class MaskedLinear(_Masked, nn.Linear):
     them back, and no output ever uses them.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.masked_weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.masked_weight, self.bias)
 
 
 class MaskedConv2d(_Masked, nn.Conv2d):
     """`nn.Conv2d` whose weight [out, in / groups, kh, kw] is multiplied by `mask`: see MaskedLinear."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.masked_weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.masked_weight, self.bias)
 
 
 MASKED_FORM = {nn.Linear: MaskedLinear, nn.Conv2d: MaskedConv2d}

@@ -3,6 +3,7 @@
 from functools import cache
 
 from torch import Tensor, nn
+from torch.nn.modules import module as modules
 
 from .sparse import SparseConv2d, SparseLinear
 
@@ -16,8 +17,10 @@ class SparseSequential(nn.Sequential):
 
     plain: type[nn.Sequential] = nn.Sequential  # what this is without that
 
-    def forward(self, x: Tensor) -> Tensor:
-        run, last = [], None
+    def forward(self, input: Tensor) -> Tensor:
+        x, run, last = input, [], None
+        if any(_GLOBAL_HOOKS):
+            return self.plain.forward(self, x)
         for module in self._modules.values():
             kind = _kind_of(module)
             if kind is nn.Identity:
@@ -49,8 +52,13 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
+_GLOBAL_HOOKS = [
+    getattr(modules, f"_global_{kind}_hooks") for kind in ("forward", "forward_pre", "backward", "backward_pre")
+]
+
 _SPARSE = SparseLinear, SparseConv2d
-_FORWARDS = {kind.forward: kind for kind in _SPARSE}  # a subclass with another one does something else
+# a module with another forward, of its class or its own, does something else
+_FORWARDS = {kind.forward: kind for kind in (*_SPARSE, nn.Flatten, nn.Identity)}
 
 # what may stand side by side in one call: all that is between images and classes
 _NEIGHBOURS = {(SparseConv2d, SparseConv2d), (SparseConv2d, nn.Flatten), (nn.Flatten, SparseLinear),
@@ -60,13 +68,14 @@ _NEIGHBOURS = {(SparseConv2d, SparseConv2d), (SparseConv2d, nn.Flatten), (nn.Fla
 def _kind_of(module: nn.Module) -> type[nn.Module] | None:
     """What the module does, if it does nothing else and nobody listens: the class of a sparse layer, a Flatten, ..."""
     kind = type(module)
-    if has_hooks(module):
+    known = _FORWARDS.get(kind.forward)
+    if has_hooks(module) or "forward" in module.__dict__ or (known and kind.__call__ is not nn.Module.__call__):
         return None
     if isinstance(module, _SPARSE):
-        return None if module.watching or module.padding_mode != "zeros" else _FORWARDS.get(kind.forward)
-    if kind is nn.Flatten:
-        return kind if (module.start_dim, module.end_dim) == (1, -1) else None
-    return kind
+        return None if module.watching or module.padding_mode != "zeros" else known
+    if known is nn.Flatten:
+        return known if (module.start_dim, module.end_dim) == (1, -1) else None
+    return known or kind
 
 
 def _through(run: list[nn.Module], x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Both layers can swallow what follows them (`relu=True`; `pool=2` for a convoluti
 of two or three (the reference does not). `to_truly_sparse` folds the runs of an `nn.Sequential` so.
 """
 
+import operator
 from collections.abc import Iterator
 
 import torch
@@ -11,17 +12,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from ..kernels import CSR, Backend, Conv2d, Linear, Operation, backend_for, indices_of
+from ..choices import choose
+from ..kernels import CSR, LARGEST, Backend, Conv2d, Linear, Operation, backend_for, index_fault, indices_of, rows_of
 from ..positions import draw_distinct, left
 from .initialisation import he_fan_in
+from .watching import Watched
 
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 _BLOCK = 2**18  # positions whose gradients are looked at together
 
 
-def _pair(value) -> tuple[int, int]:
+_PADDING = {"zeros": None, "reflect": None, "replicate": None, "circular": None}
+
+
+def _whole(number, name: str, least: int) -> int:
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(number, bool) or whole < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}")
+    return whole
+
+
+def _pair(value, name: str, least: int) -> tuple[int, int]:
     """One number for both directions, or one each: (vertical, horizontal)."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+    both = tuple(value) if isinstance(value, tuple | list) else (value,)
+    both = both * 2 if len(both) == 1 else both
+    if len(both) != 2:
+        raise ValueError(f"{name} is one number or two, (vertical, horizontal), got {value!r}")
+    return _whole(both[0], name, least), _whole(both[1], name, least)
 
 
 def _settings(layer: nn.Module, positions: Tensor) -> dict:
@@ -56,17 +76,36 @@ class _Sparse(nn.Module):
                 raise ValueError(f"density is the fraction of active weights and must be in [0, 1], got {density!r}")
             positions = draw_distinct(total, round(density * total), generator)
         else:
-            positions = torch.as_tensor(positions, dtype=torch.int64).flatten().cpu().sort().values
+            positions = torch.as_tensor(positions, device="cpu").flatten()
+            if len(positions) and (positions.is_floating_point() or positions.dtype is torch.bool):
+                raise ValueError(f"positions are whole numbers, places in the flattened weight; got {positions.dtype}")
+            positions = positions.long().sort().values
             if len(positions) and (positions[0] < 0 or positions[-1] >= total or (positions.diff() == 0).any()):
                 raise ValueError(f"positions must be distinct and in [0, {total}), for a weight of shape {list(shape)}")
+        device = torch.get_default_device() if device is None else device
         columns, row_pointers = indices_of(positions, shape[0], self._width)
         values = he_fan_in(self.weight_shape, positions, generator)
-        self.values = nn.Parameter(values.to(device, dtype))
+        self.values = nn.Parameter(values.to(device, dtype or torch.get_default_dtype()))
         zeros = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype)) if bias else None
         self.register_parameter("bias", zeros)
         self.register_buffer("columns", columns.to(device))
         self.register_buffer("row_pointers", row_pointers.to(device))
-        self._watched: list[tuple[Tensor, Tensor]] = []  # (inputs, gradient before ReLU and pooling) of each use
+        self._watched: Watched[tuple[Tensor, Tensor]] = Watched()  # (inputs, gradient before ReLU and pooling)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the values anew, N(0, 2 / actual fan-in); the bias becomes zero, and the connections stay."""
+        self.values.copy_(he_fan_in(self.weight_shape, self.active_positions().cpu()))
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def __getattr__(self, name: str):
+        if name == "weight":
+            raise AttributeError(
+                f"{type(self).__name__} has no dense `weight`: its numbers are in `values`, and to_dense() makes one. "
+                f"Code that reads a layer's `weight` itself needs it dense: sparsify(..., exclude=[its name])"
+            )
+        return super().__getattr__(name)
 
     @property
     def csr(self) -> CSR:
@@ -86,12 +125,15 @@ class _Sparse(nn.Module):
     def operation(self, *, fused: bool = True) -> Operation:
         """What a backend has to compute; without the ReLU and the pooling behind it if not `fused`."""
         parameters, buffers = self._parameters, self._buffers  # a module's attributes take ten times as long to find
-        csr = CSR(parameters["values"], buffers["columns"], buffers["row_pointers"], self._width)
-        return Operation(self._kind(fused), csr, parameters["bias"])
+        values, bias = parameters.get("values"), parameters.get("bias")
+        if values is None or bias is None:  # parametrised ones are elsewhere
+            values, bias = self.values, self.bias
+        return Operation(self._kind(fused), CSR(values, buffers["columns"], buffers["row_pointers"], self._width), bias)
 
     @property
     def chosen_backend(self) -> Backend:
-        return self.backend or backend_for(self.values)
+        values = self._parameters.get("values")
+        return backend_for(self.values if values is None else values, self.backend)
 
     # --- the protocol of rules.py -----------------------------------------------------------------------------------
 
@@ -115,14 +157,19 @@ class _Sparse(nn.Module):
 
     def _watch_gradient(self, x: Tensor, y: Tensor) -> None:
         """Keep the inputs, and the gradient of the outputs to come: together they tell that of every weight."""
-        if self.values.grad is None:  # after zero_grad: what was watched of a batch that was thrown away goes, too
-            self._watched.clear()
         if y.requires_grad:
             inputs = x.detach()
-            y.register_hook(lambda gradient: self._watched.append((inputs, gradient)))
+            y.register_hook(lambda gradient: self._watched.add(self.values, (inputs, gradient.detach())))
+
+    def _applied(self) -> list[tuple[Tensor, Tensor]]:
+        active = self.active_positions()
+        return self._watched.applied(self.values.grad, lambda record: self._gradient_at([record], active))
 
     def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
-        return self._gradient_blocks() if self._watched else None
+        return self._gradient_blocks(applied) if (applied := self._applied()) else None
+
+    def gradient_at(self, positions: Tensor) -> Tensor:
+        return self._gradient_at(self._applied(), positions)
 
     @torch.no_grad()
     def rewire(self, drop: Tensor, grow: Tensor, values: Tensor, moments: list[Tensor], reset: bool) -> None:
@@ -130,15 +177,16 @@ class _Sparse(nn.Module):
         before = self.active_positions()
         kept = left(before, drop)
         positions, order = torch.cat([before[kept], grow]).sort()
+        columns, row_pointers = indices_of(positions, self.weight_shape[0], self._width)
+        values = torch.cat([self.values[kept], values.to(self.values)])[order]
         for moment in moments:
             moment.data = torch.cat([moment[kept], moment.new_zeros(len(grow))])[order]
-        values = torch.cat([self.values[kept], values.to(self.values)])[order]
         if len(drop) == len(grow):
             self.values.copy_(values)
             self.values.grad = None  # it was that of other connections
         else:  # autograd does not let a parameter change its size
             self.values = nn.Parameter(values, self.values.requires_grad)
-        self.columns, self.row_pointers = indices_of(positions, self.weight_shape[0], self._width)
+        self.columns, self.row_pointers = columns, row_pointers
 
     def clear_inactive(self) -> None:
         """Nothing to do: no inactive weight is stored."""
@@ -149,18 +197,33 @@ class _Sparse(nn.Module):
         return dense.index_put((self.active_positions(),), self.active_values()).reshape(self.weight_shape)
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
-        columns, pointers = (state_dict.get(prefix + name) for name in ("columns", "row_pointers"))
-        rows, width = self.weight_shape[0], self.weight_shape[1:].numel()
-        if columns is not None and pointers is not None:  # a backend reads where they point, unchecked
-            inside = not len(columns) or (columns.min() >= 0 and columns.max() < width)
-            starts = len(pointers) == rows + 1 and pointers[0] == 0 and pointers[-1] == len(columns)
-            if not (inside and starts and (pointers.diff() >= 0).all()):
-                errors.append(f"{prefix}columns and {prefix}row_pointers are not those of a weight [{rows}, {width}]")
+        names = [prefix + name for name in ("values", "columns", "row_pointers")]
+        values, columns, pointers = found = [state_dict.get(name) for name in names]
+        if any(map(torch.is_tensor, found)):  # another number of connections is another topology, no mistake
+            if fault := self._state_fault(*found):
+                errors.append(f"{', '.join(names)} are not those of a weight {[*self._matrix]}: {fault}")
                 return
-            if len(columns) != len(self.columns):  # another number of connections is another topology, no mistake
+            state_dict[names[1]], state_dict[names[2]] = columns.int(), pointers.int()
+            if len(values) != len(self.values):
                 self.columns = self.columns.new_empty(len(columns))
-                self.values.data = self.values.new_empty(len(columns))
+                self.values.data = self.values.new_empty(len(values))
+                self.values.grad = None
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
+    def _state_fault(self, values, columns, pointers) -> str | None:
+        if not all(map(torch.is_tensor, (values, columns, pointers))):
+            return "the three belong together"
+        if values.shape != columns.shape:
+            return f"there are {values.numel()} values for {columns.numel()} columns"
+        if columns.is_floating_point() or pointers.is_floating_point():
+            return "indices are whole numbers"
+        if max((int(t.max()) for t in (columns, pointers) if t.numel() and not t.is_meta), default=0) > LARGEST:
+            return "indices are int32"
+        return index_fault(columns.int(), pointers.int(), *self._matrix)
+
+    @property
+    def _matrix(self) -> tuple[int, int]:
+        return self.weight_shape[0], self._width
 
     def extra_repr(self) -> str:
         return f"active={self.active_weights:,} of {self.weight_shape.numel():,}"
@@ -191,7 +254,11 @@ class SparseLinear(_Sparse):
                  relu: bool = False, positions: Tensor | None = None, generator: torch.Generator | None = None,
                  device=None, dtype=None):  # fmt: skip
         super().__init__()
-        self.in_features, self.out_features, self.relu = in_features, out_features, relu
+        self.in_features, self.out_features = (
+            _whole(in_features, "in_features", 0),
+            _whole(out_features, "out_features", 0),
+        )
+        self.relu = relu
         self._add_weight((out_features, in_features), density, positions, bias, generator, device, dtype)
 
     @classmethod
@@ -210,27 +277,27 @@ class SparseLinear(_Sparse):
     def _kind(self, fused: bool) -> Linear:
         return Linear(self.in_features, self.out_features, fused and self.relu)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self.in_features:
-            raise ValueError(f"expected inputs [..., {self.in_features}], got {list(x.shape)}")
-        y = self.chosen_backend(x, [self.operation(fused=not self.watching)])
+    def forward(self, input: Tensor) -> Tensor:
+        if not input.dim() or input.shape[-1] != self.in_features:
+            raise ValueError(f"expected inputs [..., {self.in_features}], got {list(input.shape)}")
+        y = self.chosen_backend(input, [self.operation(fused=not self.watching)])
         if not self.watching:
             return y
-        self._watch_gradient(x, y)
+        self._watch_gradient(input, y)
         return F.relu(y) if self.relu else y
 
-    def _gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
-        watched = [(x.reshape(-1, self.in_features), g.reshape(-1, self.out_features)) for x, g in self._watched]
+    def _gradient_blocks(self, watched: list[tuple[Tensor, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+        flat = [(rows_of(x), rows_of(g)) for x, g in watched]
         rows = max(1, _BLOCK // max(1, self.in_features))
         for first in range(0, self.out_features, rows):
-            block = sum(g[:, first : first + rows].t() @ x for x, g in watched)
+            block = sum(g[:, first : first + rows].t() @ x for x, g in flat)
             yield first * self.in_features, block.flatten()
 
-    def gradient_at(self, positions: Tensor) -> Tensor:
+    def _gradient_at(self, watched: list[tuple[Tensor, Tensor]], positions: Tensor) -> Tensor:
         rows, columns = positions // self.in_features, positions % self.in_features
-        found = torch.zeros(len(positions), dtype=self.values.dtype, device=self.values.device)
-        for x, g in self._watched:
-            for one_x, one_g in zip(x.reshape(-1, self.in_features), g.reshape(-1, self.out_features), strict=True):
+        found = self.values.new_zeros(len(positions))
+        for x, g in watched:
+            for one_x, one_g in zip(rows_of(x), rows_of(g), strict=True):
                 found += one_g[rows] * one_x[columns]
         return found
 
@@ -251,15 +318,23 @@ class SparseConv2d(_Sparse):
                  relu: bool = False, pool: int = 1, positions: Tensor | None = None,
                  generator: torch.Generator | None = None, device=None, dtype=None):  # fmt: skip
         super().__init__()
+        self.in_channels, self.out_channels = (
+            _whole(in_channels, "in_channels", 0),
+            _whole(out_channels, "out_channels", 0),
+        )
+        self.groups = _whole(groups, "groups", 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"groups must divide both channels, got {in_channels}, {out_channels} and {groups} groups")
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
-        self.padding = padding if isinstance(padding, str) else _pair(padding)
+        if isinstance(kernel_size, tuple | list) and len(kernel_size) != 2:
+            raise ValueError(f"kernel_size is one number, or (height, width), got {kernel_size!r}")
+        self.kernel_size = _pair(kernel_size, "kernel_size", 1)
+        self.stride, self.dilation = _pair(stride, "stride", 1), _pair(dilation, "dilation", 1)
+        self.padding = padding if isinstance(padding, str) else _pair(padding, "padding", 0)
         if isinstance(padding, str) and padding != "valid" and (padding, self.stride) != ("same", (1, 1)):
             raise ValueError(f"padding is numbers, 'valid', or, for a stride of 1, 'same'; got {padding!r}")
+        choose(padding_mode, _PADDING, "padding_mode")
         self.padding_mode = padding_mode
-        self.relu, self.pool = relu, pool
+        self.relu, self.pool = relu, _whole(pool, "pool", 1)
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self._add_weight(shape, density, positions, bias, generator, device, dtype)
 
@@ -292,10 +367,10 @@ class SparseConv2d(_Sparse):
         return Conv2d(self.in_channels, self.out_channels, self.kernel_size, self.stride, self.dilation, self.groups,
                       margins, fused and self.relu, self.pool if fused else 1)  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dim() not in (3, 4) or x.shape[-3] != self.in_channels:
-            raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(x.shape)}")
-        images = x if x.dim() == 4 else x[None]
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() not in (3, 4) or input.shape[-3] != self.in_channels:
+            raise ValueError(f"expected images [N, {self.in_channels}, H, W], got {list(input.shape)}")
+        images = input if input.dim() == 4 else input[None]
         if self.padding_mode != "zeros":
             images = F.pad(images, self._margins, mode=self.padding_mode)
         y = self.chosen_backend(images, [self.operation(fused=not self.watching)])
@@ -303,7 +378,7 @@ class SparseConv2d(_Sparse):
             self._watch_gradient(F.pad(images.detach(), self._kind(True).margins), y)
             y = F.relu(y) if self.relu else y
             y = F.max_pool2d(y, self.pool) if self.pool > 1 else y
-        return y if x.dim() == 4 else y[0]
+        return y if input.dim() == 4 else y[0]
 
     @property
     def geometry(self) -> dict:
@@ -314,7 +389,7 @@ class SparseConv2d(_Sparse):
         """Height and width of what an image of this size becomes, before any pooling."""
         return self._kind(False)._replace(margins=self._margins).pixels(height, width)
 
-    def _gradient_blocks(self) -> Iterator[tuple[int, Tensor]]:
+    def _gradient_blocks(self, watched: list[tuple[Tensor, Tensor]]) -> Iterator[tuple[int, Tensor]]:
         channels, units = self.in_channels // self.groups, self.out_channels // self.groups
         width = self.weight_shape[1:].numel()
         at_once = max(1, _BLOCK // width)
@@ -325,12 +400,12 @@ class SparseConv2d(_Sparse):
                 shape = (last - first, *self.weight_shape[1:])
                 block = sum(
                     conv2d_weight(x[:, read], shape, g[:, first:last], self.stride, 0, self.dilation)
-                    for x, g in self._watched
+                    for x, g in watched
                 )
                 yield first * width, block.flatten()
 
-    def gradient_at(self, positions: Tensor) -> Tensor:
-        return torch.cat([block for _, block in self._gradient_blocks()])[positions]
+    def _gradient_at(self, watched: list[tuple[Tensor, Tensor]], positions: Tensor) -> Tensor:
+        return torch.cat([block for _, block in self._gradient_blocks(watched)])[positions]
 
     def extra_repr(self) -> str:
         told = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -1,7 +1,8 @@
 """Make a network sparse: how many weights each layer keeps, which ones, and what they start from."""
 
 import copy
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,12 @@ from ..choices import choose
 from ..positions import draw_distinct
 from ..randomness import stream
 from .allocation import ALLOCATIONS, Counts, Shapes, allocate
-from .convert import with_sparse_layers
+from .convert import with_sparse_layers, without_dense_shortcuts
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
 from .sparse import SparseConv2d, SparseLinear
+
+log = logging.getLogger(__name__)
 
 SPARSE = (*MASKED_FORM.values(), SparseLinear, SparseConv2d)
 
@@ -83,9 +86,10 @@ def sparsify(
     densities: Mapping[str, float] | None = None,
     init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "fan_in",
     kind: str = "masked",
+    exclude: Iterable[str | type] = (),
     seed: int = 0,
 ) -> nn.Module:
-    """A sparse copy of `model`; the argument is left alone.
+    """A sparse copy of `model`; the argument is left alone. What stays dense, though nobody asked for it, is said.
 
     sparsity    fraction of the weights of all Linear and Conv2d layers that become zero, in [0, 1); biases stay dense
     allocation  "erk", "er", "tapered", "uniform" (see `allocation.py`), or a function (shapes by layer name,
@@ -96,6 +100,7 @@ def sparsify(
                 scaled up for the layer's density), or a function
     kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`; then
                 `model` may be on the meta device, shapes without numbers, if it could not exist densely
+    exclude     names or classes of layers, or of blocks of them, that stay dense and do not count
     seed        of the masks and of drawn values; it touches no global random state
 
     Raises ValueError for a sparsity outside [0, 1), an unknown option, or a model with nothing to sparsify.
@@ -105,31 +110,99 @@ def sparsify(
     initial = _named(init, INITIALISATIONS, "init")
     if kind not in ("masked", "sparse"):
         raise ValueError(f"unknown kind {kind!r}; choose from masked, sparse")
-    dense = prunable_layers(model)
+    left_out = _below(model, [exclude] if isinstance(exclude, str | type) else exclude)
+    chosen = {name: layer for name, layer in prunable_layers(model).items() if layer not in left_out}
+    dense = {name: layer for name, layer in chosen.items() if layer.weight.numel()}
     if not dense:
         already = f"; its {len(found)} sparse layers are left as they are" if (found := sparse_layers(model)) else ""
-        raise ValueError(f"nothing to sparsify: this {type(model).__name__} has no nn.Linear or nn.Conv2d{already}")
+        rest = " that is not excluded" if left_out else ""
+        raise ValueError(
+            f"nothing to sparsify: this {type(model).__name__} has no nn.Linear or nn.Conv2d "
+            f"with weights{rest}{already}"
+        )
 
     for layer in dense.values():
         owners = [n for n, m in model.named_modules() if any(p is layer.weight for p in m.parameters(recurse=False))]
         if len(owners) > 1:
-            raise ValueError(f"{' and '.join(owners)} share one weight and would get a mask each: untie them first")
+            raise ValueError(
+                f"{' and '.join(owners)} share one weight and would get a mask each: untie them, or leave them dense "
+                f"with exclude={owners}"
+            )
 
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
+    _say_what_stays_dense(model, dense, left_out, sum(counts.values()))
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
     weights = {}
     for name, layer in dense.items():
         positions = draw_distinct(layer.weight.numel(), counts[name], masks)
         weights[layer] = positions, initial(layer, positions, values)
+    _warn_of_constants({name: weights[layer][0] for name, layer in dense.items()}, shapes)
     if kind == "sparse":  # at once: no mask is ever made
         return with_sparse_layers(model, weights, fold=True)
     masked = {id(layer): _masked(layer, *chosen) for layer, chosen in weights.items()}
-    return copy.deepcopy(model, masked)  # a memo of what is "copied already": wherever a layer stands, its masked form
+    # a memo of what is "copied already": wherever a layer stands, its masked form
+    return without_dense_shortcuts(copy.deepcopy(model, masked))
+
+
+def _below(model: nn.Module, exclude: Iterable[str | type]) -> set[nn.Module]:
+    """The modules that have these names or classes, and all inside them."""
+    modules, found = {name: module for name, module in model.named_modules() if name}, set()
+    for what in exclude:
+        if isinstance(what, type):
+            blocks = [module for module in modules.values() if isinstance(module, what)]
+            if not blocks:
+                raise ValueError(f"nothing to exclude: this {type(model).__name__} has no {what.__name__}")
+        else:
+            blocks = [choose(what, modules, "module")]
+        found |= {module for block in blocks for module in block.modules()}
+    return found
+
+
+def _say_what_stays_dense(model: nn.Module, dense: Mapping[str, nn.Module], left_out: set, kept: int) -> None:
+    """In one line: weights (of two dimensions or more) of layers that only look as if they became sparse."""
+    chosen, stays = {id(layer.weight) for layer in dense.values()}, {}  # class -> (names, weights)
+    for name, module in model.named_modules():
+        own = [p for p in module.parameters(recurse=False) if id(p) not in chosen]
+        if module in left_out or isinstance(module, SPARSE) or not own:
+            continue
+        kind = type(module).__name__
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in own):
+            kind, size = f"{kind}, of no size before its first batch", 0
+        elif not (size := sum(p.numel() for p in own if p.dim() > 1)):
+            continue
+        names, weights = stays.get(kind, ([], 0))
+        stays[kind] = [*names, name or "the model"], weights + size
+    if stays:
+        total, more = sum(layer.weight.numel() for layer in dense.values()), sum(size for _, size in stays.values())
+        log.warning(
+            "only nn.Linear and nn.Conv2d become sparse. What stays dense has %.0f%% of all weights: %s. The sparsity "
+            "of the whole is %.1f%%",
+            100 * more / (total + more),
+            "; ".join(f"{_first_of(names)} ({kind})" for kind, (names, _) in stays.items()),
+            100 * (1 - (kept + more) / (total + more)),
+        )
+
+
+def _first_of(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def _warn_of_constants(positions: Mapping[str, Tensor], shapes: Shapes) -> None:
+    for name, active in positions.items():
+        if not len(active):
+            log.warning(
+                "%s keeps none of its weights: its outputs are its bias, whatever it reads", name or "the layer"
+            )
+    name, units = list(positions)[-1], list(shapes.values())[-1][0]
+    read = len((positions[name] // (shapes[name].numel() // max(units, 1))).unique()) if len(positions[name]) else 0
+    if 0 < read < units:
+        log.warning("%d of the %d units of the last layer, %s, keep no weight: they are constant", units - read, units,
+                    name or "itself")  # fmt: skip
 
 
 def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:
-    mask = torch.zeros(layer.weight.shape, dtype=torch.bool)
+    mask = torch.zeros(layer.weight.shape, dtype=torch.bool, device="cpu")
     mask.put_(positions, torch.ones_like(positions, dtype=torch.bool))
     masked = MASKED_FORM[type(layer)].from_dense(layer, mask)
     masked.weight.data.put_(positions.to(layer.weight.device), values.to(layer.weight))

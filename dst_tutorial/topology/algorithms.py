@@ -49,7 +49,9 @@ class Static(DynamicSparsity):
         return {}
 
     def _find_layers(self, model: nn.Module) -> dict[str, Rewirable]:
-        return rewirable_layers(model)
+        layers = rewirable_layers(model)
+        self._check_held(layers)
+        return layers
 
 
 class GMP(DynamicSparsity):

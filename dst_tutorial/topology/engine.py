@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..choices import choose
 from ..positions import among, left
 from ..randomness import stream
+from .interrupts import interrupts_wait
 from .rules import DROP, GROW, SCHEDULES, Rewirable
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,18 @@ log = logging.getLogger(__name__)
 def rewirable_layers(model: nn.Module) -> dict[str, Rewirable]:
     """The layers that the engine can rewire, by name."""
     return {name: layer for name, layer in model.named_modules() if hasattr(layer, "rewire")}
+
+
+def _refuse_several_processes() -> None:
+    if (
+        torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+        and torch.distributed.get_world_size() > 1
+    ):
+        raise RuntimeError(
+            "an engine works in one process: each of several would drop and grow by its own batches, and their "
+            "topologies would part. Train in one process, or with a mask that never moves (Static)"
+        )
 
 
 class DynamicSparsity:
@@ -79,6 +92,9 @@ class DynamicSparsity:
         self.layers = self._find_layers(model)
         self._drop, self._grow = self._rule("drop", DROP), self._rule("grow", GROW)
         self._check()
+        if self.drop_fraction:
+            _refuse_several_processes()
+        self._left_alone: set[str] = set()
         self.generator = stream(seed, "topology")
         self.steps = self.epochs = self.updates = 0
         self._notice_steps()
@@ -95,15 +111,26 @@ class DynamicSparsity:
         layers = rewirable_layers(model)
         if not layers:
             raise ValueError("nothing to rewire: the model has no sparse layer; call sparsify(model, sparsity) first")
-        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self._check_held(layers)
+        return layers
+
+    def _check_held(self, layers: dict[str, Rewirable]) -> None:
         for name, layer in layers.items():
-            if layer.parameter.requires_grad and id(layer.parameter) not in held:
+            if layer.parameter.requires_grad and not self._holds(layer):
                 raise ValueError(
                     f"the optimiser does not hold {name or 'this layer'}: make it from the sparse model's parameters()"
                 )
-        return layers
+
+    def _holds(self, layer: Rewirable) -> bool:
+        return any(p is layer.parameter for group in self.optimizer.param_groups for p in group["params"])
 
     def _check(self) -> None:
+        closure = inspect.signature(self.optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"{type(self.optimizer).__name__} evaluates the loss in its step(), by a closure, and an engine steps "
+                f"with gradients that are there: use SGD, Adam or their like"
+            )
         choose(self.unit, {"epochs": None, "steps": None}, "unit")
         for name, number in (("update_interval", self.update_interval), ("duration", self.duration)):
             if number is not None and not (isinstance(number, Real) and number >= 1 and number == int(number)):
@@ -144,17 +171,30 @@ class DynamicSparsity:
     def step(self) -> bool:
         """One step of the optimiser, or a topology update in its place. Returns whether the topology changed."""
         if self._stepped:
-            raise RuntimeError("optimizer.step() was called: the engine's step() comes in its place, and calls it")
+            raise RuntimeError(
+                "optimizer.step() was called: the engine's step() comes in its place, and calls it. (So there is no "
+                "place for a GradScaler, which calls it, too: train in float32, or under autocast to bfloat16)"
+            )
+        self._check_duration()
         self.steps += 1
         due = self.unit == "steps" and self._is_due(self.steps)
-        changed = due and self.update() > 0
-        if not changed:
-            self.optimizer.step()
-        for layer in self.layers.values():  # what a stale momentum did to inactive weights
-            layer.clear_inactive()
-        self._stepped = False
-        self._watch()
+        try:
+            changed = due and self.update() > 0
+            if not changed:
+                self.optimizer.step()
+            for layer in self.layers.values():  # what a stale momentum did to inactive weights
+                layer.clear_inactive()
+        finally:  # Ctrl-C may come here, too
+            self._stepped = False
+            self._watch()
         return changed
+
+    @property
+    def param_groups(self):
+        """What a GradScaler, or a scheduler, would ask for."""
+        raise TypeError(
+            f"{type(self).__name__} is no optimiser: give its `optimizer` to schedulers; GradScaler cannot be used"
+        )
 
     def end_epoch(self) -> bool:
         """Count one epoch; update the topology if it is time. Returns whether it changed."""
@@ -188,12 +228,15 @@ class DynamicSparsity:
         """From here on no update comes (RigL's T_end), in `unit`s."""
         if not self.needs_duration:
             return math.inf
-        if self.duration is None:
+        self._check_duration()
+        return self.duration * (1.0 if self.stop is None else float(self.stop))
+
+    def _check_duration(self) -> None:
+        if self.needs_duration and self.duration is None:
             raise ValueError(
                 f"{type(self).__name__} must know how long the training is: pass duration= (in {self.unit}) to it, "
                 f"or let fit() train"
             )
-        return self.duration * (1.0 if self.stop is None else float(self.stop))
 
     def _is_due(self, now: int) -> bool:
         return now % self.update_interval == 0 and now < self.end
@@ -219,10 +262,35 @@ class DynamicSparsity:
     # --- topology -----------------------------------------------------------------------------------------------------
 
     def update(self) -> int:
-        """One topology update of every layer, now. Returns the number of connections dropped."""
-        moved = sum(self._rewire(name, layer) for name, layer in self.layers.items())
-        self.updates += moved > 0
+        """One topology update of every layer, now. Returns the number of connections dropped.
+
+        A layer that took no part in the batch of an update that reads its gradient (stochastic depth) is left alone.
+        RuntimeError in one of several processes, whose topologies would part.
+        """
+        if self.drop_fraction:
+            _refuse_several_processes()
+        moved = 0
+        with interrupts_wait():
+            for name, layer in self._layers_to_rewire():
+                moved += self._rewire(name, layer)
+            self.updates += moved > 0
         return moved
+
+    def _layers_to_rewire(self) -> list[tuple[str, Rewirable]]:
+        ready = [(name, layer) for name, layer in self.layers.items() if self._may_move(name, layer)]
+        if not self._reads_gradient:
+            return ready
+        heard = [(name, layer) for name, layer in ready if layer.gradient_blocks() is not None]
+        return heard or ready  # without any gradient, the rule says what is missing
+
+    def _may_move(self, name: str, layer: Rewirable) -> bool:
+        """What is frozen stays. What the optimiser does not hold would lose weights and never train the new ones."""
+        if layer.parameter.requires_grad and not self._holds(layer):
+            if name not in self._left_alone:
+                log.warning("%s is left alone: it was unfrozen, and the optimiser does not hold it; add it there", name)
+            self._left_alone.add(name)
+            return False
+        return layer.parameter.requires_grad
 
     @property
     def now(self) -> int:
@@ -237,13 +305,13 @@ class DynamicSparsity:
         active = layer.active_positions()
         free = layer.weight_shape.numel() - len(active)
         nothing_to_exchange = not len(active) or (self.regrows and not free)  # an empty layer, or a dense one
-        if nothing_to_exchange or not layer.parameter.requires_grad:
+        if nothing_to_exchange:
             return 0
         dropped = self._choose_dropped(name, layer, active, free)
         if not len(dropped):
             return 0
         grown = self._choose_grown(name, layer, active, dropped) if self.regrows else dropped[:0]
-        values = self.grown_std * torch.randn(len(grown), generator=self.generator)
+        values = self.grown_std * torch.randn(len(grown), generator=self.generator, device="cpu")
         before = layer.parameter
         layer.rewire(dropped, grown, values, self._moments(layer), self.reset_moments)
         if layer.parameter is not before:

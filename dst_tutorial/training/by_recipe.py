@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from ..choices import choose
-from ..layers import budget, check_sparsity, count_weights, macs, prunable_layers, sparsify
+from ..layers import budget, check_sparsity, count_weights, macs, modes_kept, prunable_layers, sparsify
 from ..topology import DynamicSparsity
 from .data import Dataset
 from .loop import Epoch, History, fit
@@ -122,11 +122,10 @@ def rehearse(recipe: Recipe, data: Dataset, network: Callable[[], nn.Module], sp
 
 
 def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:
-    shape, training = list(data.test_images.shape[1:]), model.training
+    shape = list(data.test_images.shape[1:])
     try:
-        with torch.no_grad():
+        with torch.no_grad(), modes_kept(model):
             model.eval()(data.test_images[:1])
-        model.train(training)
     except RuntimeError as error:
         raise ValueError(f"{network.__name__} does not read {data.name}, whose images are {shape}: {error}") from error
 

@@ -1,8 +1,10 @@
 """Train and evaluate any network, dense or sparse: `fit`, `evaluate` and the `History` that a run leaves."""
 
 import dataclasses
+import json
 import logging
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..layers import count_weights, sparse_layers
+from ..layers import count_weights, modes_kept, sparse_layers
 from ..randomness import stream
 from ..topology import DynamicSparsity, Mask, Masks, Static, masks_of
 from . import checkpoint as checkpoints
@@ -107,12 +109,10 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
     """Accuracy (percent) and mean cross-entropy of `model` on images [N, ...] with labels int64 [N]."""
     if not len(labels):
         raise ValueError("nothing to evaluate on: there are no images")
-    device, was_training = _device(model), model.training
-    model.eval()
-    try:
+    device = _device(model)
+    with modes_kept(model):  # Ctrl-C may come here too
+        model.eval()
         logits = torch.cat([model(x.to(device)) for x in images.split(batch_size)])
-    finally:  # Ctrl-C may come here too
-        model.train(was_training)
     return _judged(logits, labels.to(device))
 
 
@@ -123,7 +123,7 @@ def _judged(logits: Tensor, labels: Tensor) -> Evaluation:
 
 def fit(
     model: nn.Module,
-    data: Dataset,
+    data: Dataset | tuple[Tensor, Tensor],
     optimizer: torch.optim.Optimizer | None = None,
     *,
     epochs: int,
@@ -139,19 +139,22 @@ def fit(
 ) -> History:
     """Train `model` on `data` for `epochs`, in place, and return the History.
 
+    data        a Dataset, or a pair (images, labels) to train on; then nothing is tested
     optimizer   the engine's if not given, and without an engine Adam with learning rate 1e-3
     topology    the DST engine, none of which leaves the topology as it is; `fit` calls its `step()` and `end_epoch()`,
                 the latter before the epoch's evaluation, and tells it how long the training is
     scheduler   of the learning rate; it moves after every step
     seed        of the order of the images; it touches no global random state
-    test_once   evaluate after the last epoch only: what was never looked at cannot have been chosen by
+    test_once   test after the last epoch only: what was never looked at cannot have been chosen by
     checkpoint  a file, written after every epoch; if it is there already, training goes on from it and ends as an
-                uninterrupted run would
-    config      what else determines this run, plain values; a checkpoint of another config is refused
+                uninterrupted run would. One of another run (other images, sparsity, optimiser, ...) is refused
+    config      what else determines this run, plain values
     on_epoch    called with each finished epoch (a live plot, say); where it returns True the training stops
 
     Ctrl-C stops it and keeps what was reached: the model as it is, and the History of all finished epochs.
+    Modules that are in eval mode while the model is not (a frozen BatchNorm) stay so.
     """
+    data = _as_dataset(data)
     if checkpoint and Path(checkpoint).is_dir():
         raise ValueError(f"the checkpoint must be a file, and {checkpoint} is a folder")
     if epochs < 1 or batch_size < 1:
@@ -163,70 +166,111 @@ def fit(
     history = History()
     steps = -(-len(labels) // batch_size)
     topology = topology or Static(model, optimizer)
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held.isdisjoint(map(id, model.parameters())):
+        raise ValueError("the optimiser holds no parameter of this model: make it from the model's parameters()")
     if topology.optimizer is not optimizer:
         raise ValueError("the engine steps another optimizer than the one given to fit: give the same to both")
     topology.expect(epochs, steps)
     run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
     run |= {"optimizer": type(optimizer).__name__, "scheduler": scheduler and type(scheduler).__name__}
-    run |= {"topology": {"algorithm": type(topology).__name__, **topology.settings()}}
-    if scheduler or topology.needs_duration:  # then a longer training is another one from its first step
+    run |= {"topology": {"algorithm": type(topology).__name__, **topology.settings()}, "test_once": test_once}
+    if scheduler or topology.needs_duration or test_once:  # then a longer training is another one from its first step
         run["epochs"] = epochs
 
+    state = (run, model, optimizer, topology, scheduler, order, history)
+    if checkpoint:
+        run |= {"optimizer_settings": optimizer.defaults, "images": _checksum(data)}
+        if topology.regrows:  # it keeps the number of weights
+            run["active_weights"] = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
+        run |= checkpoints.plain(run, "config")
     if checkpoint and Path(checkpoint).exists():
-        _resume(checkpoint, run, model, optimizer, topology, scheduler, order, history)
+        _resume(checkpoint, *state)
+        if len(history.epochs) > epochs:
+            raise ValueError(
+                f"{checkpoint} holds {len(history.epochs)} epochs and {epochs} are asked for: ask for at least as "
+                f"many, or name another file"
+            )
     elif sparse_layers(model):
         history.snapshots.append(Snapshot(0, 0, masks_of(model)))
+    if checkpoint:
+        checkpoints.check(checkpoint, _state(*state))
 
-    model.train()
     done = len(history.epochs)
     shown = {} if progress else {"disable": True}  # so that TQDM_DISABLE=1 is heard
     bar = tqdm(total=epochs * steps, initial=done * steps, leave=False, mininterval=0.5, unit="step", **shown)
     try:
-        for epoch in range(done + 1, epochs + 1):
-            bar.set_description(f"epoch {epoch}/{epochs}")
-            started, shuffled = time.perf_counter(), torch.randperm(len(labels), generator=order).to(device)
-            outputs = []  # to be looked at when the epoch is over, which is quicker than at every step
-            for i, batch in enumerate(shuffled.split(batch_size)):
-                x, y = images[batch], labels[batch]
-                logits = model(x)
-                loss = F.cross_entropy(logits, y)
-                optimizer.zero_grad()
-                loss.backward()
-                if topology.step():
-                    history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
-                if scheduler:
-                    scheduler.step()
-                outputs.append(logits.detach())
-                bar.update()
-            if topology.end_epoch():
-                history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
-            trained = _judged(torch.cat(outputs), labels[shuffled])
-            seconds = time.perf_counter() - started
-            looked_at = epoch == epochs or not test_once
-            test = evaluate(model, data.test_images, data.test_labels) if looked_at else Evaluation(None, None)
-            record = Epoch(
-                epoch=epoch,
-                train_accuracy=trained.accuracy,
-                train_loss=trained.loss,
-                test_accuracy=test.accuracy,
-                test_loss=test.loss,
-                active_weights=count_weights(model)[0],
-                seconds=seconds,
-            )
-            history.epochs.append(record)
-            if looked_at:
-                bar.set_postfix(test=f"{test.accuracy:.2f}%")
-            if checkpoint:
-                checkpoints.save(checkpoint, _state(run, model, optimizer, topology, scheduler, order, history))
-            if on_epoch and on_epoch(record) and epoch < epochs:
-                history.interrupted = True
-                break
+        with modes_kept(model), bar:
+            if not model.training:
+                model.train()
+            for epoch in range(done + 1, epochs + 1):
+                bar.set_description(f"epoch {epoch}/{epochs}")
+                started = time.perf_counter()
+                shuffled = torch.randperm(len(labels), generator=order, device="cpu").to(device)
+                outputs = []  # to be looked at when the epoch is over, which is quicker than at every step
+                for i, batch in enumerate(shuffled.split(batch_size)):
+                    x, y = images[batch], labels[batch]
+                    logits = model(x)
+                    loss = F.cross_entropy(logits, y)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    if topology.step():
+                        history.snapshots.append(Snapshot((epoch - 1) * steps + i + 1, epoch, masks_of(model)))
+                    if scheduler:
+                        scheduler.step()
+                    outputs.append(logits.detach())
+                    bar.update()
+                if topology.end_epoch():
+                    history.snapshots.append(Snapshot(epoch * steps, epoch, masks_of(model)))
+                trained = _judged(torch.cat(outputs), labels[shuffled])
+                seconds = time.perf_counter() - started
+                looked_at = len(data.test_labels) and (epoch == epochs or not test_once)
+                test = evaluate(model, data.test_images, data.test_labels) if looked_at else Evaluation(None, None)
+                record = Epoch(
+                    epoch=epoch,
+                    train_accuracy=trained.accuracy,
+                    train_loss=trained.loss,
+                    test_accuracy=test.accuracy,
+                    test_loss=test.loss,
+                    active_weights=count_weights(model)[0],
+                    seconds=seconds,
+                )
+                history.epochs.append(record)
+                if looked_at:
+                    bar.set_postfix(test=f"{test.accuracy:.2f}%")
+                if checkpoint:
+                    checkpoints.save(checkpoint, _state(*state))
+                if on_epoch and on_epoch(record) and epoch < epochs:
+                    history.interrupted = True
+                    break
     except KeyboardInterrupt:
         history.interrupted = True
         log.warning("stopped in epoch %d of %d: the model and its history hold what was reached", epoch, epochs)
-    finally:
-        bar.close()
     return history
+
+
+def _as_dataset(data) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    try:
+        images, labels = map(torch.as_tensor, data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"fit trains on a Dataset(name, train_images, train_labels, test_images, test_labels) or a pair of tensors "
+            f"(images, labels), and got a {type(data).__name__}. A DataLoader needs a loop of its own: see USING.md"
+        ) from error
+    if len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images and {len(labels)} labels")
+    return Dataset("own", images, labels.long(), images[:0], labels[:0].long())
+
+
+def _checksum(data: Dataset) -> int:
+    """Of the training images and labels, so that a run goes on with its own."""
+    parts = (part.detach().cpu().contiguous() for part in (data.train_images, data.train_labels))
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part.reshape(-1).view(torch.uint8).numpy(), checksum)
+    return checksum
 
 
 def _device(model: nn.Module) -> torch.device:
@@ -246,12 +290,17 @@ def _state(run, model, optimizer, topology, scheduler, order, history) -> dict:
     }
 
 
+_NEW = ("test_once", "optimizer_settings", "images", "active_weights")  # what checkpoints of format 1 do not tell
+
+
 def _resume(path, run, model, optimizer, topology, scheduler, order, history) -> None:
     state = checkpoints.load(path)
-    if state["run"] != run:
-        differ = [k for k in {**state["run"], **run} if state["run"].get(k) != run.get(k)]
-        was, now = ({k: r.get(k) for k in differ} for r in (state["run"], run))
-        raise ValueError(f"{path} is the checkpoint of another run: it has {was}, this has {now}. Name another file.")
+    was = state["run"]
+    known = {key for key in {**was, **run} if key in was or key not in _NEW}
+    differ = sorted(key for key in known if json.dumps(was.get(key)) != json.dumps(run.get(key)))
+    if differ:
+        then, now = ({key: one.get(key) for key in differ} for one in (was, run))
+        raise ValueError(f"{path} is the checkpoint of another run: it has {then}, this has {now}. Name another file.")
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

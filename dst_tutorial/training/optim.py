@@ -3,7 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch.optim import optimizer as torchs
 
@@ -31,23 +33,25 @@ class Adam(torch.optim.Adam):
             super().step()
             return loss
         for group, alike in zip(self.param_groups, plain, strict=True):
-            for parameters in alike.values():
-                _compiled()(parameters, group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+            settings = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+            for parameters, table in alike:
+                _kernels().adam_step(parameters, table, *map(float, settings))
         return loss
 
-    def _plain(self, group: dict) -> dict[torch.dtype, list] | None:
-        """(parameter, both moments, gradient, step) of each, by dtype: a call of the loop each. None: not for it."""
-        if any(group.get(name) for name in _PLAIN) or torch.is_tensor(group["lr"]):
+    def _plain(self, group: dict) -> list[tuple[list, np.ndarray]] | None:
+        """(parameter, both moments, gradient, step) of each, and their table, by dtype. None: not for the loop."""
+        if any(group.get(name) for name in _PLAIN) or any(map(torch.is_tensor, (group["lr"], *group["betas"]))):
             return None
         alike: dict[torch.dtype, list] = {dtype: [] for dtype in _FLOATS}
         for p in group["params"]:
-            if (g := p.grad) is None:
+            if p.grad is None:
                 continue
-            if not (p.is_cpu and p.dtype in alike and p.is_contiguous() and g.is_contiguous() and not g.is_sparse):
+            if not (p.is_cpu and p.dtype in alike):
                 return None
             state = self.state[p] or self._start(p)
-            alike[p.dtype].append((p, state["exp_avg"], state["exp_avg_sq"], g, _steps(state)))
-        return {dtype: parameters for dtype, parameters in alike.items() if parameters}
+            alike[p.dtype].append((p, state["exp_avg"], state["exp_avg_sq"], p.grad, _steps(state)))
+        tables = [(parameters, _kernels().adam_table(parameters)) for parameters in alike.values() if parameters]
+        return None if any(table is None for _, table in tables) else tables
 
     @staticmethod
     def profile_hook_step(step: Callable) -> Callable:
@@ -75,15 +79,17 @@ class Adam(torch.optim.Adam):
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     def _start(self, p: torch.Tensor) -> dict:
-        self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+        self.state[p].update(
+            step=torch.zeros((), device="cpu"), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
+        )
         return self.state[p]
 
 
 @functools.cache
-def _compiled() -> Callable:
-    from ..kernels.cpu import adam_step  # late: numba takes a second to import
+def _kernels() -> ModuleType:
+    from ..kernels import cpu  # late: numba takes a second to import
 
-    return adam_step
+    return cpu
 
 
 def _steps(state: dict) -> torch.Tensor:

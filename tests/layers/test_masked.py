@@ -156,3 +156,14 @@ def test_rewire_works_in_any_memory_layout():
     assert layer.active_positions().tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 20, 30]
     assert torch.equal(layer.active_values()[:8], values[[1, 2, 4, 5, 6, 7, 8, 9]])
     assert layer.active_values()[8:].tolist() == [7.0, 8.0]
+
+
+@pytest.mark.parametrize("make", [lambda m: MaskedLinear(4, 3, mask=m), lambda m: MaskedConv2d(1, 3, (2, 2), mask=m)])
+def test_reset_parameters_leaves_inactive_weights_at_zero(make):
+    torch.manual_seed(0)
+    mask = torch.rand(3, 4) > 0.5
+    layer = make(mask if make(None).weight.dim() == 2 else mask.view(3, 1, 2, 2))
+    before = layer.weight.detach().clone()
+    layer.reset_parameters()
+    assert not torch.equal(layer.weight, before)
+    assert torch.equal(layer.weight != 0, layer.mask)

@@ -54,7 +54,7 @@ def calls_of(model, x, monkeypatch):
         calls.append(len(operations))
         return backend(x, operations)
 
-    monkeypatch.setattr("dst_tutorial.layers.sparse.backend_for", lambda values: counting)
+    monkeypatch.setattr("dst_tutorial.layers.sparse.backend_for", lambda values, own: own or counting)
     return calls, model(x)
 
 
@@ -118,7 +118,8 @@ def test_layers_that_somebody_listens_to_stand_alone(monkeypatch):
     torch.testing.assert_close(y, expected)
 
 
-@pytest.mark.parametrize("change", ["watched", "another padding", "a forward of its own", "another backend"])
+@pytest.mark.parametrize("change", ["watched", "another padding", "a forward of its own",
+                                    "a patched forward", "another backend"])  # fmt: skip
 def test_other_layers_stand_alone_too(change, monkeypatch):
     model, x = conv_net(padding_mode="circular") if change == "another padding" else conv_net(), torch.randn(3, 2, 8, 8)
     expected = nn.Sequential(*model)(x)
@@ -126,11 +127,34 @@ def test_other_layers_stand_alone_too(change, monkeypatch):
         model[2].watch(True)
     elif change == "a forward of its own":
         model[2].__class__ = type("Mine", (SparseConv2d,), {"forward": lambda self, x: SparseConv2d.forward(self, x)})
+    elif change == "a patched forward":
+        model[2].forward = lambda x: SparseConv2d.forward(model[2], x)
     elif change == "another backend":
         model[2].backend = kernels.REFERENCE
     calls, y = calls_of(model, x, monkeypatch)
     assert calls == ([1, 1, 1, 1] if change == "another backend" else [1, 1, 2, 1])
     torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("which", [1, 3])
+def test_a_patched_flatten_or_identity_is_called(which):
+    model, x, seen = conv_net(), torch.randn(3, 2, 8, 8), []
+    usual = model[which].forward
+    model[which].forward = lambda x: seen.append(which) or usual(x)
+    model(x)
+    assert seen == [which]
+
+
+@pytest.mark.parametrize("kind", ["forward", "forward_pre"])
+def test_global_hooks_hear_every_layer(kind):
+    model, x, seen = conv_net(), torch.randn(3, 2, 8, 8), []
+    register = getattr(nn.modules.module, f"register_module_{kind}_hook")
+    handle = register(lambda module, *_: seen.append(module))
+    try:
+        model(x)
+    finally:
+        handle.remove()
+    assert set(model) <= set(seen)
 
 
 def test_one_image_without_a_batch_has_nothing_to_flatten():

@@ -1,5 +1,6 @@
 """Truly sparse layers, against dense torch."""
 
+import contextlib
 import copy
 import io
 
@@ -13,11 +14,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dst_tutorial import (
+    DynamicSparsity,
+    RigL,
+    SlideCNN,
     SparseConv2d,
     SparseLinear,
     kernels,
+    sparsify,
 )
 from dst_tutorial.kernels import reference
+from dst_tutorial.training import Adam
 
 densities = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 
@@ -185,11 +191,123 @@ def test_values_are_drawn_for_the_actual_fan_in():
         (lambda: SparseConv2d(2, 2, 3, density=1.0, padding="same", stride=2), "stride of 1"),
         (lambda: SparseConv2d(2, 2, 3, density=1.0, padding="some"), "'some'"),
         (lambda: SparseLinear(2**32, 1, density=1e-9), "int32"),
+        (lambda: SparseLinear(-3, 2, density=0.5), "in_features must be a whole number of at least 0, got -3"),
+        (lambda: SparseLinear(3, 2.0, density=0.5), "out_features must be a whole number of at least 0, got 2.0"),
+        (lambda: SparseLinear(3, 2, positions=[0.5]), "whole numbers"),
+        (lambda: SparseLinear(3, 2, positions=torch.ones(2, 3) > 0), "whole numbers"),
+        (lambda: SparseLinear(3, 2, density=1.0)(torch.tensor(1.0)), r"expected inputs \[..., 3\], got \[\]"),
     ],
 )
 def test_bad_arguments_are_named(build, says):
     with pytest.raises(ValueError, match=says):
         build()
+
+
+ODD = [0, -1, 1, 2, (2,), (1, 2), (0, 1), (1, -1), (1, 2, 3), [1, 1], 2.0, "x", None, True]
+GEOMETRIES = {
+    "kernel_size": ODD,
+    "stride": ODD,
+    "dilation": ODD,
+    "padding": [*ODD, "same", "valid"],
+    "groups": [0, -1, 1, 2, 3, 4, 2.0, None, True],
+    "padding_mode": ["zeros", "reflect", "replicate", "circular", "mirror", None, 0],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GEOMETRIES.items() for value in values])
+def test_every_geometry_is_as_in_torch_or_refused_at_construction(device, name, value):
+    """Also what torch refuses only when it is used: a negative padding made a kernel write where it must not."""
+    geometry = {"kernel_size": 3, "padding": 1} | {name: value}
+    images = torch.randn(2, 4, 9, 9, device=device)
+    try:
+        dense = nn.Conv2d(4, 4, **geometry, device=device)
+        expected = dense(images)
+    except (TypeError, ValueError, RuntimeError):
+        with pytest.raises(ValueError, match="must be|is one number|padding|divide"):  # noqa: RUF043
+            SparseConv2d(4, 4, **geometry, density=0.5, device=device)
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            dense = nn.Conv2d(4, 4, **geometry, device=device)
+            with pytest.raises(ValueError):  # noqa: PT011 - said above
+                SparseConv2d.from_dense(dense)
+    else:
+        if value is True:
+            return  # torch takes it for one, here and there
+        torch.testing.assert_close(SparseConv2d.from_dense(dense)(images), expected)
+
+
+def test_no_inputs_give_the_bias_and_inputs_have_torchs_name(device):
+    linear = filled(SparseLinear(0, 4, density=0.5, device=device), 0)
+    assert torch.equal(linear(input=torch.ones(3, 0, device=device)), linear.bias.expand(3, 4))
+    conv = filled(SparseConv2d(0, 4, 3, density=0.5, device=device), 0)
+    y = conv(input=torch.ones(2, 0, 5, 5, device=device))
+    assert torch.equal(y, conv.bias[:, None, None].expand(2, 4, 3, 3))
+    for layer, shape in ((linear, (3, 0)), (conv, (2, 0, 5, 5))):
+        layer(torch.ones(shape, device=device)).sum().backward()
+        assert layer.bias.grad.min() > 0
+
+
+@pytest.mark.parametrize("make", [lambda: SparseLinear(8, 6, density=0.3), lambda: SparseConv2d(2, 3, 3, density=0.3)])
+def test_values_are_drawn_anew_by_reset_parameters(make):
+    torch.manual_seed(0)
+    fresh = make()
+    other = filled(make(), 1)
+    other.load_state_dict(fresh.state_dict() | {"bias": other.bias})
+    torch.manual_seed(3)
+    other.reset_parameters()
+    assert torch.equal(other.active_positions(), fresh.active_positions())
+    assert not torch.equal(other.values, fresh.values)
+    assert not other.bias.any()
+    assert other.values.std() > 0.1
+
+
+def test_the_missing_dense_weight_is_explained():
+    layer = SparseLinear(8, 6, density=0.3)
+    with pytest.raises(AttributeError, match=r"no dense `weight`.*to_dense\(\).*exclude="):
+        _ = layer.weight
+    assert not hasattr(layer, "weight")
+
+
+def test_the_default_device_and_dtype_are_heeded():
+    try:
+        torch.set_default_device("meta")
+        torch.set_default_dtype(torch.float64)
+        made = SparseLinear(8, 6, density=0.3)
+        model = sparsify(nn.Linear(8, 6, device="cpu"), 0.7, kind="sparse")
+        masked = sparsify(nn.Linear(8, 6, device="cpu"), 0.7)
+        optimizer = Adam(model.parameters())
+        model(torch.ones(20, 8, device="cpu")).sum().backward()
+        engine = DynamicSparsity(model, optimizer, unit="steps", update_interval=2)
+        assert [engine.step(), engine.step()] == [False, True]
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert (made.values.device.type, made.values.dtype, made.columns.device.type) == ("meta", torch.float64, "meta")
+    assert masked(torch.ones(2, 8).double()).shape == (2, 6)
+
+
+def test_deterministic_algorithms_are_kept_to(device):
+    model = sparsify(SlideCNN((3, 4), (20,), 8), 0.5, kind="sparse").to(device)
+    engine = RigL(model, Adam(model.parameters()), update_interval=2, duration=9)
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(4):
+            model(torch.ones(20, 1, 8, 8, device=device)).square().sum().backward()
+            engine.step()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert engine.updates == 2
+
+
+def test_a_parametrised_bias_is_used(device):
+    layer, x = filled(SparseLinear(8, 6, density=0.3, device=device), 0), torch.randn(4, 8, device=device)
+    expected = F.linear(x, layer.to_dense(), layer.bias.exp())
+
+    class Exp(nn.Module):
+        def forward(self, bias):
+            return bias.exp()
+
+    torch.nn.utils.parametrize.register_parametrization(layer, "bias", Exp())
+    torch.testing.assert_close(layer(x), expected)
 
 
 def test_nothing_of_the_dense_size_is_ever_made(device):

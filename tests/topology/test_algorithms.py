@@ -124,9 +124,11 @@ def test_grown_positions_survive_nan_and_float64():
     engine = engine_for(layer, grow="gradient", drop_fraction=0.5, bar_dropped=True)
     free = (~layer.mask).flatten().nonzero().flatten()
     layer.watch(True)
-    layer._gradient = torch.zeros(6, 6, dtype=torch.float64)
-    layer._gradient.view(-1)[free[5]] = float("nan")
-    layer._gradient.view(-1)[free[7]] = 1.0
+    gradient = torch.zeros(6, 6, dtype=torch.float64)
+    gradient.view(-1)[free[5]] = float("nan")
+    gradient.view(-1)[free[7]] = 1.0
+    layer.weight.grad = gradient * layer.mask
+    layer._watched.add(layer.weight, gradient)
     engine.update()
     assert layer.mask.flatten()[free[[5, 7]]].all()
     assert (layer.active_weights, layer.weight.dtype) == (18, torch.float64)
