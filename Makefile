@@ -29,7 +29,7 @@ setup: .venv/.installed ## install everything into .venv and fetch MNIST
 	@$(BIN)/python -m dst_tutorial data
 
 lab: setup ## open JupyterLab on the first notebook (LAB="--no-browser" adds options)
-	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir=$(CURDIR) $(LAB) $(FIRST)
+	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(LAB) $(FIRST)
 
 demo: setup ## serve the explorers alone, on http://127.0.0.1:8866
 	$(BIN)/voila demo/explorers.ipynb --Voila.ip=127.0.0.1 --no-browser $(VOILA)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from .kernels import keeps_compiled, numba_fault
 from .paths import data_folder, figures_folder
 from .training import is_cached
 
@@ -36,7 +37,7 @@ def jupyter_path(*below: str) -> list[str]:
 def examine() -> list[Finding]:
     """All findings, in the order of a set-up. On Colab, whose Jupyter is its own, that is not looked at."""
     jupyter = () if _on_colab() else (_kernel, _widgets)
-    return [finding for check in (_python, _packages, *jupyter, _data, _gpu, _writing) for finding in check()]
+    return [finding for check in (_python, _packages, _numba, *jupyter, _data, _gpu, _writing) for finding in check()]
 
 
 def _on_colab() -> bool:
@@ -69,6 +70,16 @@ def _packages() -> Iterator[Finding]:
 def _is_wanted(requirement: Requirement) -> bool:
     extra = "" if _on_colab() else "notebooks"
     return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _numba() -> Iterator[Finding]:
+    if fault := numba_fault():
+        what, _, mend = fault.rpartition(": ")
+        yield Finding("fast kernels", False, what, f"{mend}; until then truly sparse layers are slow")
+        return
+    yield Finding("fast kernels", True, "numba compiles them")
+    kept = "at hand for the next process" if keeps_compiled() else "compiled anew by every process, half a minute"
+    yield Finding("compiled code", keeps_compiled(), kept, "set NUMBA_CACHE_DIR to a folder that can be written")
 
 
 def _kernel() -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 import ast
 import itertools
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +13,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from conftest import make_dataset
 from packaging.requirements import Requirement
@@ -129,7 +132,7 @@ def test_the_engine_imports_no_layer():
         reached.add(module)
         todo |= imports_of(PACKAGE.joinpath(*module).with_suffix(".py")) - reached
     assert {module[0] for module in reached} == {"topology", "choices", "positions", "randomness"}
-    assert {module[-1] for module in reached} == {"engine", "rules", "choices", "positions", "randomness"}
+    assert {module[-1] for module in reached} == {"engine", "rules", "interrupts", "choices", "positions", "randomness"}
 
 
 def test_a_growth_rule_added_by_the_documentations_example_trains():
@@ -266,9 +269,60 @@ def test_the_readmes_ten_lines_run(monkeypatch):
     exec(compile(code, "README.md", "exec"), {})
 
 
+def test_the_readmes_own_loop_runs(monkeypatch):
+    first, loop = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(loop.splitlines()) <= 10
+    monkeypatch.setattr("dst_tutorial.load_mnist", make_dataset)
+    data = make_dataset()
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(data.train_images, data.train_labels), batch_size=8
+    )
+    names = {"epochs": 3, "loader": loader}
+    exec(compile(first, "README.md", "exec"), names)
+    exec(compile(loop, "README.md", "exec"), names)
+    assert names["engine"].updates == 3  # 96 steps: at 20, 40, 60
+    assert names["loss"] < 0.5
+
+
+def test_the_blocks_of_using_run_and_average_by_position():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "USING.md").read_text(), re.S)
+    names = {}
+    for block in blocks:
+        exec(compile(block, "USING.md", "exec"), names)
+    assert names["engine"].updates == 4
+    values = {id(layer.values) for layer in names["sparse_layers"](names["model"]).values()}
+    assert values <= {id(p) for p in names["optimizer"].param_groups[0]["params"]}
+    x = torch.randn(3, 64)
+    for other in (names["traced"], names["for_onnx"], names["averaged"]):  # which has averaged once
+        torch.testing.assert_close(other(x), names["model"](x))
+
+    model, means, seen = names["model"], {}, {}
+    engine = names["RigL"](model, names["optimizer"], update_interval=2, duration=40)
+    for _ in range(20):
+        names["optimizer"].zero_grad()
+        model(torch.randn(16, 64)).square().mean().backward()
+        engine.step()
+        names["average"](means, model)
+        now = dict(zip(model[0].active_positions().tolist(), model[0].active_values().tolist(), strict=True))
+        seen = {at: 0.99 * seen[at] + 0.01 * value if at in seen else value for at, value in now.items()}
+    positions, mean = means["0"]
+    assert positions.tolist() == list(seen)
+    torch.testing.assert_close(mean, torch.tensor(list(seen.values())))
+
+
+def test_make_lab_serves_a_folder_whose_path_has_a_space(tmp_path):
+    place = tmp_path / "my own" / "dst tutorial"
+    place.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, place)
+    shown = subprocess.run(["make", "--dry-run", "lab"], cwd=place, capture_output=True, text=True)
+    (command,) = [line for line in shown.stdout.splitlines() if "jupyter lab" in line]
+    assert f"--ServerApp.root_dir={place}" in shlex.split(command)
+
+
 def test_make_lab_serves_the_whole_checkout():
     """The notebooks' pictures and links lead to ../figures and ../README.md."""
     shown = subprocess.run(["make", "--dry-run", "lab"], cwd=ROOT, capture_output=True, text=True).stdout
     (command,) = [line for line in shown.splitlines() if "jupyter lab" in line]
-    assert f"--ServerApp.root_dir={ROOT}" in command
+    assert f"--ServerApp.root_dir={ROOT}" in shlex.split(command)
     assert command.endswith(" notebooks/01_sparsity_basics.ipynb")

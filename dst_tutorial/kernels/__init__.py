@@ -5,7 +5,7 @@ for GPUs; `cpu` is fast and needs numba. Begin with the README beside this file,
 computed) and `reference.py` (how, in its simplest form).
 """
 
-from .backends import LIBRARY, REFERENCE, Backend, backend_for, has_numba, numba_fault, use
+from .backends import LIBRARY, REFERENCE, Backend, backend_for, has_numba, keeps_compiled, numba_fault, use
 from .checks import index_fault
 from .csr import CSR, LARGEST, indices_of
 from .operations import Conv2d, Linear, Operation, rows_of

@@ -86,3 +86,10 @@ def numba_fault() -> str | None:
     except Exception as error:  # of numba's, or of what it needs
         return f"numba does not run here ({type(error).__name__}: {error}): `pip install --upgrade numba numpy`"
     return None
+
+
+def keeps_compiled() -> bool:
+    """Is there a folder for compiled code, so that the next process finds it?"""
+    from .loops import KEPT
+
+    return KEPT

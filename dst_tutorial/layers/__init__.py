@@ -2,8 +2,9 @@
 
 Begin with `masked.py` (a dense weight and a mask) and go on to `sparse.py` (the active weights alone). `sparsify.py`
 makes a network sparse: `allocation.py` says how many weights each layer keeps, `initialisation.py` what they start
-from. `convert.py` leads from one form to the other, `sequential.py` runs neighbouring layers in one call, and
-`ledger.py` counts what all this costs: bytes and multiplications.
+from. `convert.py` leads from one form to the other, `sequential.py` runs neighbouring layers in one call, `watching.py`
+keeps what backward passes tell of the gradient of all weights, `modes.py` what mode each module has, and `ledger.py`
+counts what all this costs: bytes and multiplications.
 """
 
 from .allocation import ALLOCATIONS, allocate, budget, erk

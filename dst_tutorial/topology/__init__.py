@@ -1,7 +1,8 @@
 """Which connections there are, and how they move: dynamic sparse training itself.
 
 Begin with `rules.py` (what is dropped, what is grown, how many), then `engine.py`, which calls the rules and imports no
-layer. `algorithms.py` has SET, RigL and their controls, a few lines each; `measures.py` looks at masks afterwards.
+layer. `algorithms.py` has SET, RigL and their controls, a few lines each; `measures.py` looks at masks afterwards, and
+`interrupts.py` lets Ctrl-C wait until an update is whole.
 """
 
 from .algorithms import ALGORITHMS, SET, RigL, Static

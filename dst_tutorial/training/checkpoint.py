@@ -80,13 +80,12 @@ def load(path: Path | str) -> Any:
             metadata = file.metadata() or {}
             if metadata.get("format") not in (_FORMAT, _BEFORE):
                 raise ValueError(f"{path} is not a checkpoint of this package; name another file")
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
+            header, tensors = metadata.get("tree", ""), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if metadata["format"] == _FORMAT and metadata.get("digest") != _digest(header, tensors):
+                raise ValueError(f"{path} is damaged (it is not what was written); delete it to start anew")
+            return _give_tensors(json.loads(header), {key: tensor.clone() for key, tensor in tensors.items()})
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); delete it to start anew") from error
-    header = metadata.get("tree", "")
-    if metadata["format"] == _FORMAT and metadata.get("digest") != _digest(header, tensors):
-        raise ValueError(f"{path} is damaged (it is not what was written); delete it to start anew")
-    return _give_tensors(json.loads(header), tensors)
 
 
 def _part_of(path: Path) -> Path:

@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ class Adam(torch.optim.Adam):
         for group, alike in zip(self.param_groups, plain, strict=True):
             settings = (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
             for parameters, table in alike:
-                _kernels().adam_step(parameters, table, *map(float, settings))
+                _loop()[1](parameters, table, *map(float, settings))
         return loss
 
     def _plain(self, group: dict) -> list[tuple[list, np.ndarray]] | None:
@@ -50,7 +49,7 @@ class Adam(torch.optim.Adam):
                 return None
             state = self.state[p] or self._start(p)
             alike[p.dtype].append((p, state["exp_avg"], state["exp_avg_sq"], p.grad, _steps(state)))
-        tables = [(parameters, _kernels().adam_table(parameters)) for parameters in alike.values() if parameters]
+        tables = [(parameters, _loop()[0](parameters)) for parameters in alike.values() if parameters]
         return None if any(table is None for _, table in tables) else tables
 
     @staticmethod
@@ -86,10 +85,10 @@ class Adam(torch.optim.Adam):
 
 
 @functools.cache
-def _kernels() -> ModuleType:
-    from ..kernels import cpu  # late: numba takes a second to import
+def _loop() -> tuple[Callable, Callable]:
+    from ..kernels.cpu import adam_step, adam_table  # late: numba takes a second to import
 
-    return cpu
+    return adam_table, adam_step
 
 
 def _steps(state: dict) -> torch.Tensor:

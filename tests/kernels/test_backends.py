@@ -1,5 +1,8 @@
 """Which backend runs, what it refuses, and whose memory it uses."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,7 +26,7 @@ def test_the_backend_is_chosen_and_can_be_settled(monkeypatch):
     layer = SparseLinear(4, 3, density=0.5)
     fast = kernels.backend_for(layer.values)
     assert fast.__module__ == "dst_tutorial.kernels.cpu"
-    assert kernels.backend_for(layer.values.bfloat16()) is kernels.REFERENCE
+    assert kernels.backend_for(layer.values.bfloat16()) is kernels.REFERENCE  # which says what there is
     assert kernels.backend_for(layer.values.to("meta")) is kernels.REFERENCE
     kernels.use("reference")
     try:
@@ -98,3 +101,57 @@ def test_weights_that_are_replaced_between_the_passes_are_noticed():
     layer.values.data = torch.zeros(6)
     with pytest.raises(RuntimeError, match="replaced since the forward pass"):
         y.sum().backward()
+
+
+# --- whose machine ----------------------------------------------------------------------------------------------------
+
+TRAIN = """
+import logging; logging.basicConfig()
+import torch
+from dst_tutorial import SparseLinear, kernels
+from dst_tutorial.training import Adam
+layer = SparseLinear(8, 5, density=0.5); optimizer = Adam(layer.parameters())
+for _ in range(2):
+    layer(torch.ones(3, 8)).sum().backward(); optimizer.step()
+print(layer.values.isfinite().all().item(), kernels.backend_for(layer.values).__module__)
+"""
+
+
+def run_python(*arguments, **environment):
+    done = subprocess.run([sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    return done.stdout.strip(), done.stderr
+
+
+BROKEN = "raise ImportError('numba needs an older NumPy')"
+
+
+@pytest.mark.parametrize("trouble", ["switched off", "broken"])
+def test_without_numba_layers_are_slow_and_say_so_once(tmp_path, trouble):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text(BROKEN)
+    environment = {"NUMBA_DISABLE_JIT": "1"} if trouble == "switched off" else {"PYTHONPATH": str(tmp_path)}
+    out, err = run_python("-c", TRAIN, **environment)
+    assert out == "True dst_tutorial.kernels.reference"
+    assert err.count("Truly sparse layers are slow without it") == 1
+    assert ("numba is switched off" if trouble == "switched off" else "needs an older NumPy") in err
+    out, _ = run_python("-m", "dst_tutorial", "doctor", **environment)
+    assert "FAIL  fast kernels" in out
+    assert ("unset NUMBA_DISABLE_JIT" if trouble == "switched off" else "pip install --upgrade numba") in out
+
+
+def test_nowhere_to_keep_compiled_code_is_said_once():
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": ""}
+    out, err = run_python("-c", TRAIN, **nowhere)
+    assert out == "True dst_tutorial.kernels.cpu"
+    assert err.count("set NUMBA_CACHE_DIR") == 1
+    assert "FAIL  compiled code" in run_python("-m", "dst_tutorial", "doctor", **nowhere)[0]
+
+
+def test_compiling_is_said_where_something_compiles_and_only_there(tmp_path):
+    said = []
+    for _ in range(2):
+        out, err = run_python("-c", TRAIN, NUMBA_CACHE_DIR=str(tmp_path))
+        assert out == "True dst_tutorial.kernels.cpu"
+        said.append("compiling forward for this machine" in err)
+    assert said == [True, False]

@@ -99,3 +99,84 @@ def test_in_very_wide_layers_gradient_growth_looks_at_candidates(monkeypatch):
         score = torch.cat([b for _, b in layer.gradient_blocks()]).abs()
         candidates = rules.at_random(layer, taken, 100, torch.Generator().manual_seed(1))
         assert set(grown.tolist()) == set(candidates[score[candidates].argsort(descending=True)[:10]].tolist())
+
+
+# --- whose gradient: the one that the optimiser is about to apply -----------------------------------------------------
+
+
+def backward(layer, x):
+    layer(x).sin().sum().backward()
+
+
+def by_grad(layer, x):
+    """Gradients without `backward`: added by hand, as some do who accumulate."""
+    (found,) = torch.autograd.grad(layer(x).sin().sum(), layer.parameter)
+    layer.parameter.grad = found if layer.parameter.grad is None else layer.parameter.grad + found
+
+
+def zero(layer):
+    layer.parameter.grad = torch.zeros_like(layer.parameter)
+
+
+def forget(layer):
+    layer.parameter.grad = None
+
+
+def scale(layer):
+    layer.parameter.grad *= 0.01
+
+
+HISTORIES = {  # what is done with batches 0, 1 and 2, and the gradient that counts: these batches and how often
+    "one batch": ([(backward, 0)], [0]),
+    "two accumulate": ([(backward, 0), (backward, 1)], [0, 1]),
+    "three, scaled": ([(backward, 0), (backward, 1), (backward, 2), scale], [0, 1, 2]),
+    "thrown away with None": ([(backward, 0), forget, (backward, 1)], [1]),
+    "thrown away with zeros": ([(backward, 0), zero, (backward, 1)], [1]),
+    "thrown away, then two": ([(backward, 0), zero, (backward, 1), (backward, 2)], [1, 2]),
+    "by autograd.grad": ([(by_grad, 0), (by_grad, 1)], [0, 1]),
+    "by autograd.grad, thrown away": ([(by_grad, 0), forget, (by_grad, 1), (by_grad, 2)], [1, 2]),
+    "zeros before": ([zero, (backward, 0)], [0]),
+    "all thrown away": ([(backward, 0), forget], None),
+    "all thrown away with zeros": ([(backward, 0), zero], None),
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("form", [0, 1], ids=["masked", "sparse"])
+def test_the_gradient_that_is_about_to_be_applied_counts(name, history, form):
+    (make, shape), (events, counted) = LAYERS[name], HISTORIES[history]
+    layer = pair(make, 0.5, 0)[form]
+    batches = torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    layer.watch(True)
+    for event in events:
+        if isinstance(event, tuple):
+            event[0](layer, batches[event[1]])
+        else:
+            event(layer)
+    blocks = layer.gradient_blocks()
+    if counted is None:
+        assert blocks is None
+        return
+    expected = pair(make, 0.5, 0)[0]  # a dense gradient, by a mask of ones in the backward pass
+    expected.watch(True)
+    total = 0
+    for i in counted:
+        expected.watch(True)
+        expected.zero_grad()
+        backward(expected, batches[i])
+        total = total + torch.cat([block for _, block in expected.gradient_blocks()])
+    torch.testing.assert_close(torch.cat([block for _, block in blocks]), total)
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["masked", "sparse"])
+def test_gradients_of_earlier_weights_are_forgotten(form):
+    """An engine that nobody steps any more must not fill the memory."""
+    layer = pair(LAYERS["linear"][0], 0.5, 0)[form]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer.watch(True)
+    for _ in range(5):
+        optimizer.zero_grad()
+        backward(layer, torch.randn(4, 7, dtype=torch.float64))
+        optimizer.step()
+    assert len(layer._watched.records) == 1

@@ -302,3 +302,95 @@ def test_the_ledger_counts_what_is_there():
     assert sum(dense_bytes(model).values()) == 16 * 1_345_642
     # per layer 4 (3 values + 1 index) bytes an active weight and a moment more; 4 a row pointer; 16 a bias
     assert sum(csr_bytes(model).values()) == 20 * 67_175 + 16 * 2_186 + 4 * (2_186 + 6)
+
+
+# --- what stays dense, and what says nothing --------------------------------------------------------------------------
+
+
+class Many(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.rnn, self.attention = nn.Embedding(50, 16), nn.LSTM(16, 32), nn.MultiheadAttention(32, 4)
+        self.conv, self.lazy, self.norm = nn.Conv1d(3, 4, 5), nn.LazyLinear(5), nn.LayerNorm(32)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(32, 32))
+        self.head = nn.Linear(32, 40)
+
+
+def test_what_stays_dense_is_said_with_its_share_and_the_sparsity_of_the_whole(caplog):
+    model = Many()
+    made = sparsify(model, 0.9)
+    record, *_ = caplog.records
+    assert "\n" not in record.getMessage()
+    for name in ("embedding (Embedding)", "rnn (LSTM)", "attention (MultiheadAttention)", "attention.out_proj", "conv",
+                 "lazy (LazyLinear, of no size before its first batch)", "normed.parametrizations.weight"):  # fmt: skip
+        assert name in record.getMessage()
+    sizes = [p.numel() for n, p in model.named_parameters() if "lazy" not in n and p.dim() > 1]
+    dense, total = sum(sizes) - 1280, sum(sizes)
+    assert f"{100 * dense / total:.0f}% of all weights" in record.getMessage()
+    assert f"The sparsity of the whole is {100 * (1 - (dense + 128) / total):.1f}%" in record.getMessage()
+    assert count_weights(made)[0] == 128
+    caplog.clear()
+    sparsify(model, 0.9, exclude=[nn.Embedding, nn.LSTM, nn.MultiheadAttention, "conv", "lazy", "normed"])
+    assert "dense" not in caplog.text  # it was asked for
+
+
+def test_plain_networks_say_nothing(caplog):
+    sparsify(SlideCNN(), 0.95)
+    sparsify(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 4)), 0.5)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_excluded_layers_stay_dense_and_do_not_count(kind):
+    model = mlp(20, 30, 40, 10)
+    for exclude in ("fc2", ["fc2"], ("fc2",)):
+        made = sparsify(model, 0.9, exclude=exclude, kind=kind, allocation="uniform")
+        assert type(made.fc2) is nn.Linear
+        assert list(sparse_layers(made)) == ["fc1", "fc3"]
+        assert made.fc1.active_weights + made.fc3.active_weights == 100
+    block = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Conv2d(1, 1, 3))
+    assert list(sparse_layers(sparsify(block, 0.5, exclude="0"))) == ["1"]
+    assert list(sparse_layers(sparsify(block, 0.5, exclude=nn.Conv2d))) == ["0.0", "0.2"]
+    with pytest.raises(ValueError, match=r"unknown module 'FC2' \(did you mean 'fc2'\?\)"):
+        sparsify(model, 0.9, exclude="FC2")
+    with pytest.raises(ValueError, match="has no Conv2d"):
+        sparsify(model, 0.9, exclude=nn.Conv2d)
+    with pytest.raises(ValueError, match="that is not excluded"):
+        sparsify(model, 0.9, exclude=nn.Linear)
+
+
+def test_tied_weights_have_a_way_out():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9))
+    model[2].weight = model[0].weight
+    with pytest.raises(ValueError, match=r"0 and 2 share one weight.* exclude=\['0', '2'\]"):
+        sparsify(model, 0.5)
+    made = sparsify(model, 0.5, exclude=["0", "2"])
+    assert made[2].weight is made[0].weight
+    assert made[1].active_weights == 8
+
+
+def test_a_layer_without_weights_and_constant_outputs_are_said(caplog):
+    sparsify(mlp(100, 100, 10), 0.95, densities={"fc1": 0.0})
+    assert "fc1 keeps none of its weights" in caplog.text
+    caplog.clear()
+    made = sparsify(mlp(100, 100, 10), 0.5, densities={"fc2": 0.003})
+    constant = 10 - len(made.fc2.mask.any(1).nonzero())
+    assert f"{constant} of the 10 units of the last layer, fc2, keep no weight: they are constant" in caplog.text
+    with pytest.raises(ValueError, match="with weights"):
+        sparsify(nn.Linear(0, 0), 0.5)
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_transformer_works_in_eval_mode(kind, padded):
+    """Its fast path there reads the `weight` of its linear layers."""
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, dropout=0), 2)
+    made, x = sparsify(model, 0.8, kind=kind), torch.randn(3, 7, 16)
+    if kind == "masked":  # as a stale momentum leaves it
+        made.layers[0].linear1.weight.data += ~made.layers[0].linear1.mask
+    padding = torch.arange(7) >= torch.tensor([[7], [5], [4]]) if padded else None
+    expected = made.train()(x, src_key_padding_mask=padding).detach()
+    with torch.no_grad():
+        y = made.eval()(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(y[:, :4], expected[:, :4])

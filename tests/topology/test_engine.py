@@ -2,6 +2,8 @@
 
 import gc
 import math
+import signal
+import sys
 from fractions import Fraction
 
 import pytest
@@ -367,3 +369,147 @@ def test_an_engine_does_not_outlive_its_use():
         RigL(model, optimizer)
     gc.collect()
     assert len(optimizer._optimizer_step_post_hooks) == 0
+
+
+# --- what it cannot do, and what it leaves alone ----------------------------------------------------------------------
+
+
+def rigl(model, **options):
+    return with_sgd(RigL, model, **{"update_interval": 2, "duration": 100, **options})
+
+
+def train_step(engine, model, x=None):
+    engine.optimizer.zero_grad()
+    model(torch.randn(8, 12) if x is None else x).square().sum().backward()
+    return engine.step()
+
+
+def test_what_must_know_the_duration_says_so_at_the_first_step():
+    for algorithm in (RigL, SET):
+        model = sparsify(mlp(12, 9, 5), 0.5)
+        engine = with_sgd(algorithm, model)
+        before = [p.clone() for p in model.parameters()]
+        with pytest.raises(ValueError, match=r"must know how long the training is: pass duration="):
+            train_step(engine, model)
+        assert all(map(torch.equal, before, model.parameters()))
+        assert engine.steps == 0
+
+
+def test_optimisers_that_want_a_closure_are_refused():
+    model = sparsify(mlp(12, 9, 5), 0.5)
+    with pytest.raises(ValueError, match="LBFGS evaluates the loss in its step"):
+        RigL(model, torch.optim.LBFGS(model.parameters()), duration=9)
+
+
+def test_a_grad_scaler_is_named():
+    model = sparsify(mlp(12, 9, 5), 0.5)
+    engine, scaler = rigl(model), torch.amp.GradScaler("cpu")
+    scaler.scale(model(torch.randn(8, 12)).sum()).backward()
+    with pytest.raises(TypeError, match="GradScaler cannot be used"):
+        scaler.step(engine)
+    scaler.step(engine.optimizer)
+    with pytest.raises(RuntimeError, match="no place for a GradScaler"):
+        engine.step()
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_several_processes_are_refused(kind, monkeypatch):
+    model = sparsify(mlp(12, 9, 5), 0.5, kind=kind)
+    engine = rigl(model)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    assert not train_step(engine, model)
+    with pytest.raises(RuntimeError, match="an engine works in one process"):
+        train_step(engine, model)
+    with pytest.raises(RuntimeError, match="topologies would part"):
+        rigl(model)
+    assert not train_step(with_sgd(Static, model), model)  # what never moves cannot part
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    assert rigl(model)
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_a_layer_that_is_unfrozen_without_joining_the_optimiser_is_left_alone(kind, caplog):
+    model = sparsify(mlp(12, 9, 5), 0.5, kind=kind)
+    model.fc1.parameter.requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    engine = RigL(model, torch.optim.SGD(trained, lr=0.1), update_interval=2, duration=100)
+    model.fc1.parameter.requires_grad_(True)
+    before = model.fc1.to_dense() if kind == "sparse" else model.fc1.weight.clone()
+    for _ in range(6):
+        train_step(engine, model)
+    assert engine.updates == 3
+    assert torch.equal(before, model.fc1.to_dense() if kind == "sparse" else model.fc1.weight)
+    assert caplog.text.count("fc1 is left alone") == 1
+    engine.optimizer.add_param_group({"params": [model.fc1.parameter]})
+    for _ in range(2):
+        train_step(engine, model)
+    assert not torch.equal(before, model.fc1.to_dense() if kind == "sparse" else model.fc1.weight)
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_layer_that_took_no_part_is_skipped(kind, set_to_none):
+    """Stochastic depth: in the batch before an update the block was not there."""
+
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head, self.there = nn.Linear(12, 12), nn.Linear(12, 4), True
+
+        def forward(self, x):
+            return self.head(x + self.block(x).relu() if self.there else x)
+
+    torch.manual_seed(0)
+    model = sparsify(Deep(), 0.5, kind=kind)
+    engine = rigl(model)
+    for due, there in ((False, True), (True, False), (False, True), (True, True)):
+        model.there = there
+        engine.optimizer.zero_grad(set_to_none=set_to_none)
+        model(torch.randn(8, 12)).square().sum().backward()
+        before = [layer.active_positions().clone() for layer in (model.block, model.head)]
+        assert engine.step() == due
+        moved = [not torch.equal(b, layer.active_positions())
+                 for b, layer in zip(before, (model.block, model.head), strict=True)]  # fmt: skip
+        assert moved == [due and there, due]
+    train_step(engine, model)
+    engine.optimizer.zero_grad()
+    with pytest.raises(RuntimeError, match="there is no gradient to grow by"):
+        engine.step()
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_ctrl_c_inside_a_step_leaves_an_engine_that_can_go_on(kind):
+    """The signal comes after the n-th line that Python runs in step(), for every n there is."""
+    lines, interrupted = 0, 0
+    while True:
+        torch.manual_seed(0)
+        model = sparsify(mlp(12, 9, 5), 0.5, kind=kind)
+        active = [layer.active_weights for layer in (model.fc1, model.fc2)]
+        engine, left = rigl(model), lines
+        train_step(engine, model)
+        engine.optimizer.zero_grad()
+        model(torch.randn(8, 12)).square().sum().backward()
+
+        def trace(frame, event, _):
+            nonlocal left
+            if "dst_tutorial" in frame.f_code.co_filename and event == "line":
+                left -= 1
+                if left == 0:
+                    signal.raise_signal(signal.SIGINT)
+            return trace
+
+        sys.settrace(trace)
+        try:
+            engine.step()
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        for _ in range(3):
+            train_step(engine, model)
+        assert [layer.active_weights for layer in (model.fc1, model.fc2)] == active
+        if left > 0:  # there are no more lines
+            break
+        lines += 7
+    assert interrupted > 20

@@ -1,14 +1,20 @@
 import json
+import re
 import struct
-from dataclasses import asdict
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
+from dst_tutorial.layers import macs
 from dst_tutorial.topology.algorithms import SET, RigL
 from dst_tutorial.topology.measures import exploration_rate, masks_of, overlap
 from dst_tutorial.training import checkpoint as checkpoints
@@ -136,8 +142,12 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
     fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path)
     with pytest.raises(ValueError, match=r"another run: it has \{'seed': 0\}, this has \{'seed': 1\}"):
         fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path, seed=1)
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="holds no parameter of this model"):
         fit(mlp(784, 10), dataset, epochs=1, topology=engine, progress=False, checkpoint=path)
+    static = tmp_path / "static"
+    fit(mlp(784, 8, 10), dataset, epochs=1, progress=False, checkpoint=static)
+    with pytest.raises(ValueError, match="another network"):
+        fit(mlp(784, 10), dataset, epochs=1, progress=False, checkpoint=static)
     with pytest.raises(
         ValueError,
         match=r"it has \{'topology': .*DynamicSparsity.* this has \{'topology': \{'algorithm': 'Static'\}",
@@ -285,6 +295,191 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ValueError, match=r"damaged .* delete it to start anew"):
         checkpoints.load(path)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "c"
+    checkpoints.save(path, {"t": torch.arange(6.0), "m": torch.tensor([True, False]), "n": [1, 2.5, {"a": None}]})
+    good = path.read_bytes()
+    for bit in range(8 * len(good)):
+        broken = bytearray(good)
+        broken[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            checkpoints.load(path)
+    path.write_bytes(good)
+    assert checkpoints.load(path)["n"] == [1, 2.5, {"a": None}]
+
+
+def test_settings_are_normalised_or_refused_before_the_first_epoch(dataset, tmp_path):
+    path = tmp_path / "c"
+    settings = {"a": np.float32(0.5), "b": Fraction(1, 2), "c": (1, np.int64(2)), "d": mlp,
+                "e": Path("x"), "f": np.bool_(True), "g": torch.tensor(3), "h": {1: None}}  # fmt: skip
+    for epochs in (1, 2):  # the second goes on with the first
+        model, optimizer, engine = setup_run()
+        history = fit(model, dataset, optimizer, epochs=epochs, topology=engine, progress=False, checkpoint=path,
+                      config=settings)  # fmt: skip
+    assert len(history.epochs) == 2
+    kept = checkpoints.load(path)["run"]
+    assert [kept[name] for name in "abcdefgh"] == [0.5, 0.5, [1, 2], "mlp", "x", True, 3, {"1": None}]
+    model, optimizer, engine = setup_run()
+    with pytest.raises(TypeError, match=r"config\['set'\]\[1\], a set: give numbers or text"):
+        fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=tmp_path / "d", config={"set": [1, {2}]})
+    optimizer.param_groups[0]["schedule"] = lambda step: step
+    with pytest.raises(TypeError, match=r"cannot hold .*the function"):
+        fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+    assert engine.steps == 0
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_before_the_first_epoch(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    model, optimizer, _ = setup_run()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(OSError, match=r"the checkpoint .*file/c could not be written \(.*"):
+        fit(model, dataset, optimizer, epochs=1, progress=False, checkpoint=tmp_path / "file" / "c")
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_a_full_disk_is_named_and_leaves_no_part_behind(tmp_path):
+    path = tmp_path / "c"
+    checkpoints.save(path, {"t": torch.arange(10)})
+    code = f"""
+import resource, signal, torch
+from dst_tutorial.training import checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+checkpoint.save({str(path)!r}, {{"t": torch.arange(100_000)}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert re.search(r"OSError: the checkpoint .*c could not be written \(.*\)$", done.stderr.strip())
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.equal(checkpoints.load(path)["t"], torch.arange(10))
+
+
+def test_fewer_epochs_than_there_are_is_refused(dataset, tmp_path):
+    path = tmp_path / "c"
+    for epochs in (2, 2):
+        model, optimizer, engine = setup_run()
+        history = fit(model, dataset, optimizer, epochs=epochs, topology=engine, progress=False, checkpoint=path)
+    assert len(history.epochs) == 2
+    model, optimizer, engine = setup_run()
+    with pytest.raises(ValueError, match="holds 2 epochs and 1 are asked for"):
+        fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=path)
+
+
+def test_test_once_looks_once_whatever_is_resumed(dataset, tmp_path):
+    path = tmp_path / "c"
+
+    def run(epochs, **options):
+        model, optimizer, engine = setup_run()
+        return fit(
+            model, dataset, optimizer, epochs=epochs, topology=engine, progress=False, checkpoint=path, **options
+        )
+
+    for _ in range(2):
+        assert run(1, test_once=True).test_evaluations == 1
+    with pytest.raises(ValueError, match=r"another run: it has \{'epochs': 1\}"):  # it has been looked at
+        run(2, test_once=True)
+    with pytest.raises(ValueError, match="'test_once': True"):
+        run(2)
+
+
+@pytest.mark.parametrize("what", ["sparsity", "lr", "betas", "images", "labels", "sgd"])
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_a_checkpoint_is_no_other_networks_or_images_or_optimisers(dataset, tmp_path, kind, what):
+    def run(sparsity=0.9, data=dataset, optimizer=torch.optim.Adam, **options):
+        model = sparsify(mlp(784, 16, 10), sparsity, kind=kind)
+        optimizer = optimizer(model.parameters(), **({"lr": 1e-3} | options))
+        return fit(model, data, optimizer, epochs=1, progress=False, checkpoint=tmp_path / "c")
+
+    run()
+    other = {
+        "sparsity": {"sparsity": 0.8},
+        "lr": {"lr": 2e-3},
+        "betas": {"betas": (0.8, 0.9)},
+        "images": {"data": replace(dataset, train_images=dataset.train_images.flip(0))},
+        "labels": {"data": replace(dataset, train_labels=dataset.train_labels.flip(0))},
+        "sgd": {"optimizer": torch.optim.SGD},
+    }[what]
+    with pytest.raises(ValueError, match="another run"):
+        run(**other)
+    run()
+
+
+def test_a_scheduler_that_has_moved_the_rate_is_no_other_optimiser(dataset, tmp_path):
+    """Who runs a cell again after Ctrl-C comes with the live optimiser."""
+
+    def stop(epoch):
+        return epoch.epoch == 1
+
+    model, optimizer, engine = setup_run()
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12)
+    options = {"epochs": 3, "topology": engine, "scheduler": scheduler, "progress": False, "checkpoint": tmp_path / "c"}
+    fit(model, dataset, optimizer, on_epoch=stop, **options)
+    assert len(fit(model, dataset, optimizer, **options).epochs) == 3
+
+
+# --- what fit trains on, and in which mode ----------------------------------------------------------------------------
+
+
+def test_fit_trains_on_a_pair_and_then_tests_nothing(dataset, tmp_path):
+    found = []
+    for data in (
+        dataset,
+        (dataset.train_images, dataset.train_labels),
+        [dataset.train_images.numpy(), dataset.train_labels.int()],
+    ):
+        model, optimizer, engine = setup_run()
+        path = tmp_path / str(len(found))
+        found.append(fit(model, data, optimizer, epochs=2, topology=engine, progress=False, checkpoint=path))
+    assert found[0].curve("train_loss") == found[1].curve("train_loss") == found[2].curve("train_loss")
+    assert found[1].curve("test_accuracy") == [None, None]
+    assert found[1].test_evaluations == 0
+
+
+def test_fit_says_what_it_takes(dataset):
+    model, optimizer, _ = setup_run()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(dataset.train_images, dataset.train_labels))
+    for data in (loader, dataset.train_images, None, "mnist"):
+        with pytest.raises(TypeError, match=r"a pair of tensors \(images, labels\), and got a .*see USING.md"):
+            fit(model, data, optimizer, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="256 images and 255 labels"):
+        fit(model, (dataset.train_images, dataset.train_labels[1:]), optimizer, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_an_optimiser_of_another_model_is_refused_without_an_engine_too(dataset, kind):
+    dense = mlp(784, 10)
+    optimizer = torch.optim.Adam(dense.parameters())
+    with pytest.raises(ValueError, match="the optimiser does not hold fc1"):
+        fit(sparsify(dense, 0.9, kind=kind), dataset, optimizer, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="holds no parameter of this model"):
+        fit(mlp(784, 10), dataset, optimizer, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_every_module_keeps_its_mode(dataset, training):
+    seen = []
+
+    class Norm(torch.nn.BatchNorm1d):
+        def forward(self, x):
+            seen.append(self.training)
+            return super().forward(x)
+
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 8), Norm(8), Norm(8), torch.nn.Linear(8, 10))
+    model.train(training)
+    model[3].eval()  # frozen
+    modes = [module.training for module in model.modules()]
+    macs(model, dataset.test_images[0])
+    evaluate(model, dataset.test_images, dataset.test_labels)
+    assert not any(seen)
+    seen.clear()
+    fit(model, dataset, epochs=1, progress=False)
+    assert seen[:2] == (
+        [True, False] if training else [True, True]
+    )  # who trains a model that is in eval mode, means it
+    assert [module.training for module in model.modules()] == modes
 
 
 @pytest.mark.parametrize("options", [{"epochs": 0}, {"epochs": 1, "batch_size": 0}])

@@ -103,3 +103,117 @@ def test_a_closure_and_a_scheduler_and_hooks_work():
     assert seen == [1]
     assert p.item() == pytest.approx(2.5, abs=1e-6)
     assert optimizer.param_groups[0]["lr"] < 0.5
+
+
+# --- what becomes an address, in every form that torch gives it -------------------------------------------------------
+
+
+def to_double(p, optimizer):
+    p.data = p.data.double()  # as Module.double() does; the moments stay float32
+
+
+def channels_last(p, optimizer):
+    p.data = p.data.contiguous(memory_format=torch.channels_last)
+
+
+def contiguous_again(p, optimizer):
+    for moment in ("exp_avg", "exp_avg_sq"):
+        state = optimizer.state[p]
+        state[moment] = state[moment].contiguous(memory_format=torch.channels_last)
+
+
+def strided_moments(p, optimizer):
+    state = optimizer.state[p]
+    state["exp_avg"] = torch.stack([state["exp_avg"]] * 2, -1)[..., 0]
+
+
+def half_moments(p, optimizer):
+    optimizer.state[p]["exp_avg_sq"] = optimizer.state[p]["exp_avg_sq"].double()
+
+
+def negated_parameter(p, optimizer):
+    p.data = torch._neg_view(-p.data)
+
+
+def negated_moment(p, optimizer):
+    optimizer.state[p]["exp_avg"] = torch._neg_view(-optimizer.state[p]["exp_avg"])
+
+
+def zero_moment(p, optimizer):
+    optimizer.state[p]["exp_avg"] = torch._efficientzerotensor(p.shape)
+
+
+def double_step(p, optimizer):
+    optimizer.state[p]["step"] = optimizer.state[p]["step"].double()
+
+
+def tensor_betas(p, optimizer):
+    optimizer.param_groups[0]["betas"] = (torch.tensor(0.9), torch.tensor(0.999))
+
+
+def whole_numbers(p, optimizer):
+    optimizer.param_groups[0].update(lr=1, eps=1, weight_decay=1)
+
+
+CHANGES = [to_double, channels_last, contiguous_again, strided_moments, half_moments, negated_parameter, negated_moment,
+           zero_moment, double_step, tensor_betas, whole_numbers]  # fmt: skip
+GRADIENTS = {
+    "plain": lambda g: g,
+    "negated": lambda g: torch._neg_view(-g),
+    "of fft": lambda g: torch.fft.fft(g).conj().imag,
+    "channels last": lambda g: g.contiguous(memory_format=torch.channels_last),
+    "zeros": lambda g: torch._efficientzerotensor(g.shape, dtype=g.dtype),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_it_does_what_torchs_does_or_what_torchs_refuses(change, gradient):
+    """Three steps, a change of the parameter or the state, and three more."""
+    found = []
+    for kind in (Adam, torch.optim.Adam):
+        torch.manual_seed(0)
+        p = torch.nn.Parameter(torch.randn(2, 3, 2, 2))
+        optimizer = kind([p], lr=0.1)
+        for step in range(6):
+            if step == 3:
+                change(p, optimizer)
+                p.grad = None
+            p.grad = GRADIENTS[gradient](torch.randn(p.shape, dtype=p.dtype))
+            try:
+                optimizer.step()
+            except (RuntimeError, ValueError) as error:
+                found.append(type(error))
+                break
+        else:
+            found.append(p.detach().resolve_neg().contiguous())
+    if isinstance(found[1], type):
+        assert found[0] is found[1]
+    else:
+        torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("cast", ["double", "float", "half"])
+def test_a_loaded_state_of_another_dtype_is_as_in_torch(cast):
+    found = []
+    for kind in (Adam, torch.optim.Adam):
+        torch.manual_seed(0)
+        p = torch.nn.Parameter(torch.randn(5))
+        optimizer = kind([p], lr=0.1)
+        p.grad = torch.randn(5)
+        optimizer.step()
+        q = torch.nn.Parameter(getattr(p.detach().clone(), cast)())
+        other = kind([q], lr=0.1)
+        other.load_state_dict(optimizer.state_dict())
+        q.grad = torch.randn(5).to(q.dtype)
+        other.step()
+        found.append(q.detach())
+    torch.testing.assert_close(*found)
+
+
+def test_autograd_is_told_that_the_parameters_have_changed():
+    p = torch.nn.Parameter(torch.randn(5))
+    optimizer, before = Adam([p]), p._version
+    p.grad = torch.ones(5)
+    optimizer.step()
+    assert p._version > before
