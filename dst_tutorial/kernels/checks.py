@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .operations import Operation
+from .operations import Conv2d, Linear, Operation
 
 FLOATS = (torch.float32, torch.float64)
 
@@ -17,15 +17,16 @@ def checked(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     RuntimeError for what no backend can compute, and for weights that are not CSR, whoever put them there.
     """
     values = operations[0].weight.values
-    if values.dtype not in FLOATS:
-        raise RuntimeError(f"sparse layers compute in float32 or float64, and these weights are {values.dtype}")
+    dtype = values.dtype
+    if dtype not in FLOATS:
+        raise RuntimeError(f"sparse layers compute in float32 or float64, and these weights are {dtype}")
     for operation in operations:
-        _check(operation, values)
-    if x.dtype is not values.dtype and x.is_floating_point() and torch.is_autocast_enabled(values.device.type):
-        x = x.to(values.dtype)  # a dense neighbour's outputs; what is sparse keeps its precision
-    if x.dtype is not values.dtype or x.device != values.device or x.layout is not torch.strided:
+        _check(operation, dtype)
+    if x.dtype is not dtype and x.is_floating_point() and torch.is_autocast_enabled(values.device.type):
+        x = x.to(dtype)  # a dense neighbour's outputs; what is sparse keeps its precision
+    if x.dtype is not dtype or x.device != values.device or x.layout is not torch.strided:
         raise RuntimeError(
-            f"inputs must be {values.dtype} on {values.device}, as the weights are (float32 or float64), and dense; "
+            f"inputs must be {dtype} on {values.device}, as the weights are (float32 or float64), and dense; "
             f"got {x.dtype} on {x.device}{'' if x.layout is torch.strided else f', {x.layout}'}"
         )
     return plain(x)
@@ -33,7 +34,9 @@ def checked(x: Tensor, operations: Sequence[Operation]) -> Tensor:
 
 def plain(x: Tensor) -> Tensor:
     """With its numbers in memory, which torch may put off: negated later, or zeros without memory."""
-    return x.clone() if x._is_zerotensor() else x.resolve_neg()
+    if x._is_zerotensor():
+        return x.clone()
+    return x.resolve_neg() if x.is_neg() else x
 
 
 def refuse_second_derivative() -> None:
@@ -58,23 +61,11 @@ def address(tensor: Tensor | None, dtype: torch.dtype, size: int | None = None) 
 
 
 def place(tensor: Tensor, dtype: torch.dtype) -> int:
-    """Where its first number lies; the others by its strides."""
-    if not in_memory(tensor, dtype):
-        raise RuntimeError(
-            f"the cpu backend reads {dtype} here, in the CPU's memory; got {tensor.dtype} on {tensor.device}"
-        )
-    return tensor.data_ptr()
-
-
-def in_memory(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """Can a loop find its numbers?"""
-    return (
-        tensor.dtype is dtype
-        and tensor.is_cpu
-        and tensor.layout is torch.strided
-        and not tensor.is_neg()
-        and (tensor.data_ptr() != 0 or not tensor.numel())  # zeros without memory, fake tensors
-    )
+    """Where its first number lies; the others by its strides. RuntimeError if it lies in no memory of ours."""
+    at = tensor.data_ptr()  # 0: zeros without memory, fake tensors
+    if tensor.dtype is dtype and tensor.is_cpu and not tensor.is_neg() and (at or not tensor.numel()):
+        return at
+    raise RuntimeError(f"the cpu backend reads {dtype} in the CPU's memory; got {tensor.dtype} on {tensor.device}")
 
 
 def index_fault(columns: Tensor, pointers: Tensor, rows: int, width: int) -> str | None:
@@ -83,6 +74,8 @@ def index_fault(columns: Tensor, pointers: Tensor, rows: int, width: int) -> str
         return f"they must be int32, got {columns.dtype} and {pointers.dtype}"
     if columns.dim() != 1 or pointers.shape != (rows + 1,):
         return f"they must be of shapes [active] and [{rows + 1}], got {list(columns.shape)} and {list(pointers.shape)}"
+    if columns.is_neg() or pointers.is_neg() or not (columns.is_contiguous() and pointers.is_contiguous()):
+        return "they must be contiguous, and not lazily negated"
     if columns.is_meta:
         return None
     size = len(columns)
@@ -97,33 +90,43 @@ def index_fault(columns: Tensor, pointers: Tensor, rows: int, width: int) -> str
     return None
 
 
-# columns that were looked at: their id -> themselves, their row pointers, and what they were found good for
+def _check(operation: Operation, dtype: torch.dtype) -> None:
+    kind, (values, columns, pointers, width), bias = operation
+    if values.dtype is not dtype or values.numel() != columns.numel() or values.dim() != 1:
+        raise RuntimeError(
+            f"the values must be one a column, {list(columns.shape)}, and {dtype}; got {list(values.shape)} of "
+            f"{values.dtype}"
+        )
+    if bias is not None and not (
+        bias.dtype is dtype and bias.numel() == kind[1] and bias.dim() == 1 and bias.is_cpu is values.is_cpu
+    ):
+        raise RuntimeError(
+            f"the bias must be [{kind[1]}], {dtype} and on {values.device}; got {list(bias.shape)} of {bias.dtype} on "
+            f"{bias.device}"
+        )
+    check_indices(kind, columns, pointers, width)
+
+
+# columns that were looked at: their id -> columns, row pointers, and what they were found good for
 _sound: dict[int, tuple] = {}
 
 
-def _check(operation: Operation, like: Tensor) -> None:
-    (values, columns, pointers, width), bias, shape = operation.weight, operation.bias, operation.kind.matrix
-    if values.dtype is not like.dtype or values.device != like.device or values.shape != columns.shape:
-        raise RuntimeError(
-            f"the values are {list(values.shape)} of {values.dtype} on {values.device}; they must be one a column, "
-            f"{list(columns.shape)}, of {like.dtype} on {like.device}"
-        )
-    rows = shape[0]
-    if bias is not None and (bias.shape != (rows,) or bias.dtype is not like.dtype or bias.device != like.device):
-        raise RuntimeError(
-            f"the bias is {list(bias.shape)} of {bias.dtype} on {bias.device}; it must be [{rows}] of {like.dtype} on "
-            f"{like.device}"
-        )
-    if columns.is_inference() or pointers.is_inference():  # they do not tell when they are changed
+def check_indices(kind: Linear | Conv2d, columns: Tensor, pointers: Tensor, width: int) -> None:
+    """RuntimeError if these are not the indices of such a weight. Once they are, it is looked at no more.
+
+    What is written into them past autograd's notice (by `.data` or NumPy) is not seen.
+    """
+    try:
+        found = kind, width, columns._version, pointers._version, columns.data_ptr(), pointers.data_ptr()
+    except RuntimeError:  # inference tensors do not tell when they are changed, others have no address
         found = None
-    else:
-        found = shape, columns._version, pointers._version
-        known = _sound.get(id(columns))
-        if known and known[0]() is columns and known[1]() is pointers and known[2] == found:
-            return
-    fault = index_fault(columns, pointers, rows, width) if width == shape[1] else f"they are of width {width}"
+    known = _sound.get(id(columns))
+    if known and known[2] == found and known[0]() is columns and known[1]() is pointers:
+        return
+    shape = kind.matrix
+    fault = f"they are of width {width}" if width != shape[1] else index_fault(columns, pointers, *shape)
     if fault:
-        raise RuntimeError(f"columns and row_pointers are not those of a weight {list(shape)}: {fault}")
+        raise RuntimeError(f"columns and row_pointers are not those of a weight {[*shape]}: {fault}")
     if found:
         key = id(columns)
         _sound[key] = weakref.ref(columns, lambda _: _sound.pop(key, None)), weakref.ref(pointers), found

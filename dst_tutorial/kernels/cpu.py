@@ -6,6 +6,7 @@ float32 or float64; what comes in may have any strides, what goes out is contigu
 
 import contextlib
 import logging
+import operator
 import threading
 import weakref
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 from . import loops
 from .adam import adam
-from .checks import address, checked, in_memory, place, plain, refuse_second_derivative
+from .checks import address, check_indices, checked, place, plain, refuse_second_derivative
 from .operations import Linear, Operation, rows_of
 from .plan import Plan, plan
 from .steps import LANES, STEP, TILE
@@ -50,7 +51,7 @@ def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     biases = [operation.bias for operation in operations]
     indices = [(operation.weight.columns, operation.weight.row_pointers) for operation in operations]
     if torch.is_grad_enabled():
-        return _Run.apply(x, where, indices, *values, *biases)
+        return _Run.apply(x, where, [operation.kind for operation in operations], indices, *values, *biases)
     return _forward(x, where, indices, values, biases, keep=False)[0]
 
 
@@ -65,17 +66,13 @@ def _jobs(where: Plan, values: Sequence[Tensor], samples: int, passes: int) -> l
 
 def _addressed(where: Plan, values: Sequence, columns: Sequence, offsets: Sequence, pointers: Sequence,
                biases: Sequence) -> np.ndarray:  # fmt: skip
-    """The steps of the plan with the addresses of these."""
+    """The steps of the plan with the addresses of these; the indices have been checked."""
     steps, kind = where.table.copy().view(STEP)[:, 0], values[0].dtype
     layers = steps[:-1]
-    layers["values"], layers["bias"] = _addresses(values, kind), _addresses(biases, kind)
-    layers["columns"], layers["pointers"] = _addresses(columns, torch.int32), _addresses(pointers, torch.int32)
-    layers["offsets"] = _addresses(offsets, torch.int32)
+    layers["values"], layers["bias"] = [address(v, kind) for v in values], [address(b, kind) for b in biases]
+    for name, indices in (("columns", columns), ("offsets", offsets), ("pointers", pointers)):
+        layers[name] = [t.data_ptr() for t in indices]
     return steps
-
-
-def _addresses(tensors: Sequence[Tensor | None], dtype: torch.dtype) -> list[int]:
-    return [address(tensor, dtype) for tensor in tensors]
 
 
 def _strides(x: Tensor) -> tuple[int, int, int, int]:
@@ -136,7 +133,7 @@ def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Se
     y = x.new_empty(samples, *where.output)
     offsets = [torch.empty_like(c) if taps else c for c, taps in zip(columns, where.convolution, strict=True)]
     steps = _addressed(where, values, columns, offsets, pointers, biases)
-    ends = place(x, x.dtype), _strides(x), place(y, x.dtype), _strides(y)
+    ends = place(x, x.dtype), _strides(x), y.data_ptr(), _strides(y)
     if samples == 1 and not keep:
         _memory, (room,) = _rooms(x, 1, where.brief)
         _run(loops.forward_one, steps, like, *ends, room)
@@ -159,28 +156,32 @@ class _Run(torch.autograd.Function):
     """x, and the values and biases of all layers -> y."""
 
     @staticmethod
-    def forward(ctx, x, where, indices, *parameters):
+    def forward(ctx, x, where, kinds, indices, *parameters):
         keep, layers = any(ctx.needs_input_grad), len(indices)
         y, *kept = _forward(x, where, indices, parameters[:layers], parameters[layers:], keep)
         if keep:
             workspace, winners, *ctx.kept = kept
-            ctx.where, ctx.shape = where, x.shape
-            ctx.values = parameters[:layers]
-            ctx.save_for_backward(workspace, winners, *ctx.values, *(index for both in indices for index in both))
+            ctx.where, ctx.kinds, ctx.shape = where, kinds, x.shape
+            ctx.weights = *parameters[:layers], *(index for both in indices for index in both)
+            ctx.save_for_backward(workspace, winners, *ctx.weights)
         return y
 
     @staticmethod
     def backward(ctx, dy):
         refuse_second_derivative()
-        dy, where, layers = plain(dy), ctx.where, len(ctx.values)
-        workspace, winners, *saved = ctx.saved_tensors  # they may be copies: see torch.autograd.graph's hooks
-        values, columns, pointers = saved[:layers], saved[layers::2], saved[layers + 1 :: 2]
+        dy, where, layers = plain(dy), ctx.where, len(ctx.kinds)
+        workspace, winners, *weights = ctx.saved_tensors
+        columns = weights[layers::2]
         offsets, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
-        if any(now.data_ptr() != then for now, then in zip(ctx.values, steps["values"].tolist(), strict=False)):
+        if [values.data_ptr() for values in ctx.weights[:layers]] != steps["values"][:-1].tolist():
             raise RuntimeError("the weights have been replaced since the forward pass")
-        steps = _addressed(where, values, columns, offsets, pointers, [None] * layers)
+        if any(map(operator.is_not, weights, ctx.weights)):  # copies, by the hooks of torch.autograd.graph
+            for kind, values, *indices in zip(ctx.kinds, weights, columns, weights[layers + 1 :: 2], strict=False):
+                check_indices(kind, *indices, kind.matrix[1])
+                address(values, dy.dtype, indices[0].numel())
+            steps = _addressed(where, weights[:layers], columns, offsets, weights[layers + 1 :: 2], [None] * layers)
         samples, like = len(dy), _LIKE[dy.dtype]
-        wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[3:]
+        wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
         stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
         sizes = [*(c.numel() for c in columns), *where.rows]
         starts = list(accumulate(sizes, initial=0))
@@ -198,7 +199,7 @@ class _Run(torch.autograd.Function):
         if len(jobs) > 1:
             _run(loops.add_up, len(jobs), like, sums.data_ptr(), starts[-1])
         gradients = torch.unsafe_split_with_sizes(sums[0], sizes)  # views that autograd need not know of
-        return dx, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
+        return dx, None, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
 
 
 def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
@@ -206,14 +207,17 @@ def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
 
     None where a loop could not read one of them. RuntimeError for moments of another size.
     """
-    table = []
-    for *four, steps in parameters:
-        p, m, v, g = four
-        if not m.shape == v.shape == p.shape == g.shape:
+    dtype, table = parameters[0][0].dtype, []
+    for p, *others, steps in parameters:
+        size = p.numel()
+        if any(other.numel() != size for other in others):
             raise RuntimeError("a parameter has moments of another size: make a new optimiser, or load both states")
-        if not (all(in_memory(t, p.dtype) and t.is_contiguous() for t in four) and in_memory(steps, torch.float32)):
+        try:
+            table.append(
+                [address(p, dtype), *[address(other, dtype) for other in others], place(steps, torch.float32), size]
+            )
+        except RuntimeError:
             return None
-        table.append([*(t.data_ptr() for t in four), steps.data_ptr(), p.numel()])
     return np.array(table)
 
 

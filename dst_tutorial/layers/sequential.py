@@ -69,7 +69,7 @@ def _kind_of(module: nn.Module) -> type[nn.Module] | None:
     """What the module does, if it does nothing else and nobody listens: the class of a sparse layer, a Flatten, ..."""
     kind = type(module)
     known = _FORWARDS.get(kind.forward)
-    if has_hooks(module) or "forward" in module.__dict__ or (known and kind.__call__ is not nn.Module.__call__):
+    if has_hooks(module) or "forward" in module.__dict__:
         return None
     if isinstance(module, _SPARSE):
         return None if module.watching or module.padding_mode != "zeros" else known
