@@ -31,14 +31,9 @@ class _Matmul(torch.autograd.Function):
             return torch.sparse_csr_tensor(row_pointers, columns, values, size=size, check_invariants=False) @ x
 
     @staticmethod
-    def backward(ctx, dy: Tensor):
+    def backward(ctx, dy: Tensor):  # of operations that torch differentiates once more, if asked to
         x, values, columns, row_pointers = ctx.saved_tensors
-        weight = CSR(values, columns, row_pointers, len(x))
-        if torch.is_grad_enabled():  # a gradient of the gradients is wanted
-            wanted = [i for i in (0, 1) if ctx.needs_input_grad[i]]
-            found = torch.autograd.grad(gathered(weight, x), [(x, values)[i] for i in wanted], dy, create_graph=True)
-            return *(found[wanted.index(i)] if i in wanted else None for i in (0, 1)), None, None
-        rows = weight.rows()
+        rows = CSR(values, columns, row_pointers, len(x)).rows()
         dx = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         dvalues = torch.empty_like(values) if ctx.needs_input_grad[1] else None
         block = max(1, BLOCK // max(1, x.shape[1]))

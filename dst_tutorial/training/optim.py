@@ -39,7 +39,7 @@ class Adam(torch.optim.Adam):
 
     def _plain(self, group: dict) -> list[tuple[list, np.ndarray]] | None:
         """(parameter, both moments, gradient, step) of each, and their table, by dtype. None: not for the loop."""
-        if any(group.get(name) for name in _PLAIN) or any(map(torch.is_tensor, (group["lr"], *group["betas"]))):
+        if any(group.get(name) for name in _PLAIN) or torch.is_tensor(group["lr"]):
             return None
         alike: dict[torch.dtype, list] = {dtype: [] for dtype in _FLOATS}
         for p in group["params"]:

@@ -81,6 +81,7 @@ def test_indices_are_faultless_where_scipy_finds_no_fault(rows, width, columns, 
 BROKEN = {
     "columns": {
         "outside": lambda c: c + 100,
+        "just outside": lambda c: torch.where(c == c.max(), 6, c),
         "negative": lambda c: c - 100,
         "unsorted": lambda c: c.flip(0),
         "twice": lambda c: torch.cat([c[:1], c[:1], c[2:]]),
@@ -237,6 +238,18 @@ def test_saved_tensors_may_be_copies(device):
             pytest.raises((RuntimeError, IndexError)),
         ):
             gradients()
+
+
+def test_copies_that_were_saved_are_what_counts():
+    """With such a hook torch lets the weights change before the backward pass, and answers for those of before."""
+    one, x = layer(), torch.randn(3, 6, requires_grad=True)
+    (expected,) = torch.autograd.grad(one(x).sum(), x)
+    with torch.autograd.graph.save_on_cpu():
+        y = one(x)
+    with torch.no_grad():
+        one.values.add_(1)
+    (found,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(found, expected)
 
 
 # --- gradients of gradients -------------------------------------------------------------------------------------------
