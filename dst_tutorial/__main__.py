@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import signal
 import statistics
 import sys
@@ -19,7 +20,7 @@ from typing import Annotated
 import typer
 
 from .choices import choose, slug
-from .paths import data_folder, figures_folder
+from .paths import data_folder, figures_folder, write
 
 log = logging.getLogger(__name__)
 app = typer.Typer(
@@ -180,9 +181,11 @@ def break_even(
     from tqdm import tqdm
 
     from .show import figures, markdown
-    from .studies import record_timing
+    from .studies import record_timing, recorded_timings
     from .timing import breakeven
 
+    if record:
+        recorded_timings("breakeven")  # a damaged file is told of before the work
     sizes = width or breakeven.WIDTHS, batch or breakeven.BATCHES
     result = breakeven.measure(*sizes, rounds=rounds, threads=threads, device=device, progress=tqdm)
     if record:
@@ -202,9 +205,11 @@ def scaling(
     as_json: Json = False,
 ) -> None:
     """Time a training step of truly sparse layers, by their number of connections."""
-    from .studies import record_timing
+    from .studies import record_timing, recorded_timings
     from .timing import breakeven
 
+    if record:
+        recorded_timings("scaling")
     result = breakeven.scaling(rounds=rounds, threads=threads)
     if record:
         log.info("%s", record_timing("scaling", result))
@@ -259,8 +264,7 @@ def claims(
     wrong = complaints(rows) + [f"{file} changed since the figures were drawn: `make figures`" for file in changed]
     file = out or figures_folder() / "claims.md"
     if not wrong:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(ledger(rows).encode())
+        write(file, ledger(rows).encode())
     well = f"{file}: every claim has the verdict that the notebooks rely on"
     _answer(as_json, {"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows}, *(wrong or [well]))
     if wrong:
@@ -293,6 +297,10 @@ def _without_nan(node):
 
 def main() -> None:
     """The command line; a mistake of the user's ends in one line that says what to do, and exit status 2."""
+    if sys.stderr is None:  # closed by the caller: logs and progress bars go nowhere, those of workers, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.set_inheritable(2, True)
+        sys.stderr = open(2, "w")  # noqa: SIM115 - as long as the process lives
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an orderly end, so that no worker is left behind
     try:

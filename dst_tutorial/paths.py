@@ -1,6 +1,11 @@
-"""Where things lie: the data folder, the recorded results, the figures."""
+"""Where things lie: the data folder, the recorded results, the figures; and how files are written and read."""
 
+import contextlib
+import gzip
 import os
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -27,8 +32,25 @@ def results_folder() -> Path:
 
 
 def write(file: Path, content: bytes) -> None:
-    """All of it or nothing."""
+    """All of it or nothing. OSError names the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, file)
+    try:
+        part.write_bytes(content)
+        os.replace(part, file)
+    except OSError as error:  # a full disk's names no file
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+@contextlib.contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """What goes wrong inside since the file is damaged becomes a ValueError that names it and says what to do."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{file} is damaged ({error}): get it back from git, or move it away and make it anew"
+        ) from error

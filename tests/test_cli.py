@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from dst_tutorial import __main__ as cli
 from dst_tutorial import doctor, studies, training
+from dst_tutorial.paths import results_folder
 from dst_tutorial.show import gallery
 from dst_tutorial.studies import recorded
 from dst_tutorial.timing import METHODS, benchmark, breakeven
@@ -274,6 +276,60 @@ def test_a_sweep_of_many_runs_keeps_them_out_of_the_results_that_ship(invoke, tm
     monkeypatch.setattr(studies, "run_missing", run)
     monkeypatch.setattr(studies, "condense", lambda runs: tmp_path / f"of {len(runs)}")
     assert json.loads(invoke("sweep", "atlas", "--json").stdout) == {"file": str(tmp_path / "of 2"), "runs": 2}
+
+
+@pytest.mark.parametrize("kind", ["breakeven", "scaling"])
+def test_what_cannot_be_recorded_is_not_measured(kind, invoke, tmp_path, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
+    monkeypatch.setattr(breakeven, {"breakeven": "measure", "scaling": "scaling"}[kind], never)
+    (tmp_path / f"{kind}.json").write_text('{"runs": [')
+    with pytest.raises(ValueError, match=rf"{kind}\.json is damaged"):
+        invoke(kind.replace("breakeven", "break-even"), "--record")
+
+
+@pytest.mark.parametrize("name", ["slides.json", "slides_masks.npz", "benchmark.json"])
+def test_a_damaged_result_file_ends_in_one_line_that_names_it(name, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(results_folder(), tmp_path / "results")
+    for module in (studies.results, recorded):
+        monkeypatch.setattr(module, "results_folder", lambda: folder)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    monkeypatch.setattr(sys, "argv", ["dst_tutorial", "claims", "--out", str(tmp_path / "claims.md")])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {folder / name} is damaged")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's way to close it")
+def test_standard_error_may_be_closed():
+    """Progress bars and logs go nowhere then."""
+    command = [
+        sys.executable,
+        "-m",
+        "dst_tutorial",
+        "train",
+        "dense",
+        "--epochs",
+        "1",
+        "--data-set",
+        "mnist1d",
+        "--json",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], stdout=subprocess.PIPE, env=environment)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["epochs"] == 1
+
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(sys.stderr is None)'])"
+    code = f"from dst_tutorial import __main__ as cli; cli.app = lambda **_: exec({child!r}); cli.main()"
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, stdout=subprocess.PIPE).stdout == b"False\n"  # nor do a sweep's workers trip
 
 
 # --- doctor -----------------------------------------------------------------------------------------------------------

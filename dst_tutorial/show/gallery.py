@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ..paths import results_folder
+from ..paths import reading, results_folder
 from .figures import best_recipe, breakeven, candidates, ingredients, protocol, set_and_rigl, shapes, timings
 from .pictures import Picture, rendered
 from .tables import FORMS, Table, markdown
@@ -76,5 +76,6 @@ def changed_results(folder: Path) -> list[str]:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return []
-    drawn_from = json.loads(manifest.read_text(encoding="utf-8"))["results"]
+    with reading(manifest):
+        drawn_from = dict(json.loads(manifest.read_text(encoding="utf-8"))["results"])
     return [source for source, digest in _hashes_of_results().items() if drawn_from.get(source) != digest]

@@ -10,7 +10,7 @@ from .ablation import ADDED, BASE, MODERN, PATH, TAKEN, effects
 from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, condense, load_atlas, train_point
 from .experiments import EXPERIMENTS
 from .paired import TIE, Difference, difference
-from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, slide8
+from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, recorded_timings, slide8
 from .results import (
     accuracies,
     accuracy_curves,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from ..paths import results_folder, write
+from ..paths import reading, results_folder, write
 from ..training import Dataset, Epoch, LeNet300100, Recipe, Run, load_mnist_6000, train
 from .fingerprint import fingerprint
 
@@ -160,13 +160,14 @@ def _point_of(config: Mapping) -> Point:
 
 
 def load_atlas(file: Path | None = None) -> Atlas:
-    """The atlas that ships with the package. FileNotFoundError says how to make it."""
+    """The atlas that ships with the package. FileNotFoundError says how to make it, ValueError names a damaged file."""
     file = file or results_folder() / "atlas.json"
     if not file.exists():
         raise FileNotFoundError(f"{file} does not exist; make it with `python -m dst_tutorial sweep atlas`")
-    read = json.loads(file.read_text(encoding="utf-8"))
     points = {}
-    for line in read["points"]:
-        point = Point(*line.pop("point"))
-        points[point] = Entry(**{name: tuple(v) if isinstance(v, list) else v for name, v in line.items()})
-    return Atlas(points, read["about"])
+    with reading(file):
+        read = json.loads(file.read_text(encoding="utf-8"))
+        for line in read["points"]:
+            point = Point(*line.pop("point"))
+            points[point] = Entry(**{name: tuple(v) if isinstance(v, list) else v for name, v in line.items()})
+        return Atlas(points, read["about"])

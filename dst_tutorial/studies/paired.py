@@ -1,5 +1,6 @@
 """Is one way of training better than another? Differences of runs that share their seeds, with intervals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,11 +32,20 @@ class Difference:
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """a - b, one number a seed each, in the same order of seeds. ValueError for fewer than two, or unlike many."""
+    """a - b, one number a seed each, in the same order of seeds.
+
+    ValueError for fewer than two, or unlike many, or what is no number.
+    """
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(
             f"a paired difference needs as many numbers on both sides, at least two; got {len(a)}, {len(b)}"
         )
+    for side, numbers in (("first", a), ("second", b)):
+        if wrong := [i for i, number in enumerate(numbers) if number is None or not math.isfinite(number)]:
+            raise ValueError(
+                f"a paired difference needs finite numbers; place {wrong[0] + 1} of the {side} side has "
+                f"{numbers[wrong[0]]}"
+            )
     gaps = np.subtract(a, b)
     if not gaps.std():  # the t distribution of a spread of zero is a point
         return Difference(float(gaps[0]), float(gaps[0]), float(gaps[0]), len(gaps))

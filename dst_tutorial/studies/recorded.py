@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..choices import choose
-from ..paths import results_folder, write
+from ..paths import reading, results_folder, write
 from ..timing import rows_of
 from . import slides
 
@@ -24,16 +24,28 @@ _HOW = {"benchmark": "bench --record", "breakeven": "break-even --record", "scal
 def record_timing(kind: str, result: dict, folder: Path | None = None) -> Path:
     """Add a result of `benchmark.bench`, `breakeven.measure` or `breakeven.scaling` to the recorded ones."""
     work = choose(kind, KINDS, "kind")
-    path = (folder or results_folder()) / f"{kind}.json"
+    path = _file(kind, folder)
 
     def same(run: dict) -> tuple:
         return machine(run), run["provenance"]["gpu"], run["threads"], *(run[key] for key in work)
 
-    kept = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    runs = [run for run in kept if same(run) != same(result)] + [result]
+    runs = [run for run in recorded_timings(kind, folder) if same(run) != same(result)] + [result]
     lines = ",\n".join(json.dumps(run) for run in sorted(runs, key=lambda run: repr(same(run))))
     write(path, f'{{"runs": [\n{lines}\n]}}\n'.encode())
     return path
+
+
+def _file(kind: str, folder: Path | None) -> Path:
+    return (folder or results_folder()) / f"{kind}.json"
+
+
+def recorded_timings(kind: str, folder: Path | None = None) -> list[dict]:
+    """All recorded results of a kind, be there any or none. ValueError names a damaged file."""
+    path = _file(kind, folder)
+    if not path.exists():
+        return []
+    with reading(path):
+        return list(json.loads(path.read_text(encoding="utf-8"))["runs"])
 
 
 def load_timings(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
@@ -42,12 +54,11 @@ def load_timings(kind: str, folder: Path | None = None, **wanted) -> list[dict]:
     FileNotFoundError, and ValueError where none has, say how to make them.
     """
     choose(kind, KINDS, "kind")
-    path = (folder or results_folder()) / f"{kind}.json"
+    path = _file(kind, folder)
     how = f"make it with `python -m dst_tutorial {_HOW[kind]}`"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; {how}")
-    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    found = [run for run in runs if wanted.items() <= run.items()]
+    found = [run for run in recorded_timings(kind, folder) if wanted.items() <= run.items()]
     if not found:
         raise ValueError(f"{path} has none of {wanted}; {how}")
     return found
@@ -65,9 +76,9 @@ SET_UP = 12.0  # seconds, measured: what comes before the readings, forms compil
 def expected_seconds(case: str, work: str, batch: int, threads: int, *, rounds: int, seconds: float,
                      methods: Iterable[str] | None = None) -> float:  # fmt: skip
     """How long a benchmark takes about, by the recorded ones of this work; without any, its set-up and `seconds`."""
-    try:
-        runs = latest_first(load_timings("benchmark", case=case, work=work, batch=batch))
-    except (FileNotFoundError, ValueError):
+    this = {"case": case, "work": work, "batch": batch}
+    runs = latest_first([run for run in recorded_timings("benchmark") if this.items() <= run.items()])
+    if not runs:
         return SET_UP + seconds
     rows = rows_of(next((run for run in runs if run["threads"] == threads), runs[0]))
     a_round = sum(row.median for row in rows if not methods or row.method in methods) / 1e3

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..paths import results_folder
+from ..paths import reading, results_folder
 from ..topology import Mask, Masks
 from ..training import History, Snapshot
 from .paired import Difference, difference
 
 
 def load_results(name: str, folder: Path | None = None) -> dict:
-    """The result file of an experiment. FileNotFoundError says how to make it."""
-    return json.loads(_existing(folder, f"{name}.json", name).read_text(encoding="utf-8"))
+    """The result file of an experiment. FileNotFoundError says how to make it, ValueError names a damaged one."""
+    path = _existing(folder, f"{name}.json", name)
+    with reading(path):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        return results | {"runs": list(results["runs"])}
 
 
 def _existing(folder: Path | None, file: str, experiment: str) -> Path:
@@ -81,11 +84,11 @@ def typical_seconds(runs: list[dict]) -> float:
 def load_masks(name: str, folder: Path | None = None) -> History:
     """The recorded masks of an experiment's chosen run, as the snapshots of a History (`.masks_at(epoch)`).
 
-    FileNotFoundError says how to make them.
+    FileNotFoundError says how to make them, ValueError names a damaged file.
     """
     file = _existing(folder, f"{name}_masks.npz", name)
     masks: dict[tuple[int, int], Masks] = {}
-    with np.load(file) as arrays:
+    with reading(file), np.load(file) as arrays:
         for key in arrays.files:
             step, epoch, layer, shape = key.split("|")
             shape = tuple(map(int, shape.split("x")))

@@ -6,10 +6,14 @@ Every run is given one thread, so that the number of workers changes no result.
 import io
 import json
 import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
@@ -18,7 +22,7 @@ from ..paths import data_folder, results_folder, write
 from ..provenance import provenance
 from ..timing import on_threads, peak_memory
 from ..topology import exploration_rate, overlap
-from ..training import DATASETS, NETWORKS, Dataset, Recipe, Snapshot, rehearse, train
+from ..training import DATASETS, NETWORKS, Dataset, Snapshot, rehearse, train
 from .experiments import Experiment, key_of
 from .results import load_results
 
@@ -28,39 +32,48 @@ log = logging.getLogger(__name__)
 def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, progress: bool = True) -> Path:
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 
-    `workers` processes share them; one is this very process. ValueError on the shipped sample: a recorded number stands
-    for all of MNIST.
+    `workers` processes share them; one is this very process. ValueError on the shipped sample (a recorded number stands
+    for all of MNIST), where the file holds a run that the experiment does not list, and beside another sweep of it.
     """
     folder = folder or results_folder()
-    file = folder / f"{experiment.name}.json"
+    file, masks_file = folder / f"{experiment.name}.json", folder / f"{experiment.name}_masks.npz"
     data = _whole(experiment.data_set)
-    configs = experiment.configs()
-    masks_file = folder / f"{experiment.name}_masks.npz"
-    kept = _kept(experiment, folder)
-    chosen = [c for c in configs if experiment.keep_masks == (c["recipe"]["name"], c["seed"])]
-    todo = [
-        config for config in configs if key_of(config) not in kept or (config in chosen and not masks_file.exists())
-    ]
-    log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
-    if not todo:
-        return file
+    configs = {key_of(config): config for config in experiment.configs()}
+    chosen = [key for key, c in configs.items() if experiment.keep_masks == (c["recipe"]["name"], c["seed"])]
+    with _alone(experiment.name):
+        kept = _kept(file, configs)
+        todo = [key for key in configs if key not in kept or (key in chosen and not masks_file.exists())]
+        log.info("%s: %d of %d runs are done", experiment.name, len(configs) - len(todo), len(configs))
+        if not todo:
+            return file
 
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
-    finished = parallel(
-        delayed(_one_run)(config, experiment.recipe(config["recipe"]["name"]), config in chosen) for config in todo
-    )
-    for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
-        if masks:
-            write(masks_file, masks)
-        kept = _kept(experiment, folder) | {key_of(result["config"]): result}  # another sweep may have written
-        about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
-        write(file, _one_run_a_line(about, [kept[key_of(c)] for c in configs if key_of(c) in kept]))
-        _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
-        log.info(
-            "{recipe}, sparsity {sparsity:g}, seed {seed}: {test_accuracy:.2f}% in the end; "
-            "looked at the test images of {data_set} {test_evaluations} time(s)".format(**result["summary"])
-        )
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
+        finished = parallel(delayed(_one_run)(experiment, configs[key], key in chosen, os.getpid()) for key in todo)
+        for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
+            if masks:
+                write(masks_file, masks)
+            kept = _kept(file, configs) | {key_of(result["config"]): result}  # git may have brought some meanwhile
+            about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
+            write(file, _one_run_a_line(about, [kept[key] for key in configs if key in kept]))
+            _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
+            log.info(
+                "{recipe}, sparsity {sparsity:g}, seed {seed}: {test_accuracy:.2f}% in the end; "
+                "looked at the test images of {data_set} {test_evaluations} time(s)".format(**result["summary"])
+            )
     return file
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """No other sweep of that name in this data folder, which has its checkpoints. ValueError beside one."""
+    lock = data_folder() / "checkpoints" / f"{name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(lock).acquire(timeout=0)  # the system gives it back, however this process ends
+    except Timeout:
+        raise ValueError(f"another sweep of {name!r} is under way (it holds {lock}): wait for it") from None
+    with held:
+        yield
 
 
 def _one_run_a_line(about: dict, runs: list[dict]) -> bytes:
@@ -68,14 +81,24 @@ def _one_run_a_line(about: dict, runs: list[dict]) -> bytes:
     return f'{json.dumps(about)[:-1]}, "runs": [\n{lines}\n]}}\n'.encode()
 
 
-def _kept(experiment: Experiment, folder: Path) -> dict[str, dict]:
-    if not (folder / f"{experiment.name}.json").exists():
+def _kept(file: Path, listed: Iterable[str]) -> dict[str, dict]:
+    """The recorded runs. ValueError if one is not listed: it would be lost when the file is written."""
+    if not file.exists():
         return {}
-    return {key_of(result["config"]): result for result in load_results(experiment.name, folder)["runs"]}
+    kept = {key_of(result["config"]): result for result in load_results(file.stem, file.parent)["runs"]}
+    if lost := [run["config"] for key, run in kept.items() if key not in listed]:
+        which = [f"{c['recipe']['name']}, sparsity {c['sparsity']:g}, seed {c['seed']}" for c in lost[:5]]
+        raise ValueError(
+            f"{file} holds {len(lost)} run(s) that the experiment does not list as they are "
+            f"({'; '.join(which + ['...'] * (len(lost) > 5))}): list them again, or move the file away"
+        )
+    return kept
 
 
-def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, bytes | None]:
-    """A run's result, ready for JSON, and its masks if they are asked for."""
+def _one_run(experiment: Experiment, config: dict, with_masks: bool, sweep: int) -> tuple[dict, bytes | None]:
+    """A run's result, ready for JSON, and its masks if they are asked for. `sweep` is the process that waits for it."""
+    recipe = experiment.recipe(config["recipe"]["name"])
+    epochs = []  # trained here, and not before in a run that was cut off
     with on_threads(1):
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         data = _whole(config["data_set"])
@@ -94,7 +117,10 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
                 backend=backend,
                 test_once=config.get("test_once", False),
                 checkpoint=_checkpoint(config),
+                on_epoch=lambda epoch: epochs.append(epoch) or _is_orphan(sweep),
             )
+    if _is_orphan(sweep):
+        os._exit(1)  # as nobody takes the result: the pool would wait, and begin with the next run
     if done.history.interrupted:
         raise KeyboardInterrupt
     snapshots = done.history.snapshots
@@ -102,7 +128,7 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
         "config": config,
         "summary": done.summary(),
         "state_bytes": state_bytes(done.model),
-        "peak_bytes": peak(),
+        "peak_bytes": peak() if len(epochs) == config["epochs"] else None,
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
         "overlap_with_start": overlap(snapshots[0].masks, snapshots[-1].masks) if snapshots else None,
         "updates": max(len(snapshots) - 1, 0),
@@ -110,6 +136,10 @@ def _one_run(config: dict, recipe: Recipe, with_masks: bool) -> tuple[dict, byte
         "provenance": source,
     }
     return result, _masks_as_bytes(snapshots) if with_masks else None
+
+
+def _is_orphan(sweep: int) -> bool:
+    return sweep not in (os.getpid(), os.getppid())  # the system gives an orphan other parents
 
 
 def _whole(name: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 import bisect
 import math
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from .data import Dataset
 from .loop import Epoch, History, fit
 from .models import SlideCNN
 from .optim import Adam
-from .recipes import RECIPES, Recipe, algorithm_of, find_recipe
+from .recipes import RECIPES, Recipe, algorithm_of, find_recipe, with_options
 
 _WIDTHS = 256  # the steps of a width multiplier
 
@@ -113,12 +114,27 @@ def optimizer_for(recipe: Recipe, model: nn.Module, backend: str = "masked") -> 
 
 
 def rehearse(recipe: Recipe, data: Dataset, network: Callable[[], nn.Module], sparsity: float, backend: str) -> None:
-    """A step of training and an evaluation: afterwards, all that is loaded and compiled only once is there.
+    """A training of a few steps, from its checkpoint on, too: then all that is loaded and compiled only once is there.
 
     It looks at no test image.
     """
-    model = build(recipe, network, sparsity, 0, backend)
-    fit(model, data.take(128).hold_out(64), optimizer_for(recipe, model, backend), epochs=1, progress=False)
+    if "update_interval" in algorithm_of(recipe).options():
+        recipe = with_options(recipe, update_interval=2)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):  # the first stops behind an update, the second goes on from there
+            done = train(
+                recipe,
+                data.take(128).hold_out(64),
+                network=network,
+                epochs=4,
+                sparsity=sparsity,
+                progress=False,
+                backend=backend,
+                checkpoint=Path(folder) / "checkpoint",
+                on_epoch=lambda epoch: epoch.epoch == 2,
+            )
+    if done.history.interrupted:
+        raise KeyboardInterrupt
 
 
 def _check_it_reads(model: nn.Module, data: Dataset, network: Callable) -> None:

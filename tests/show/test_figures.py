@@ -1,5 +1,6 @@
 import hashlib
 import io
+import itertools
 import json
 import statistics
 
@@ -65,6 +66,22 @@ def test_what_is_committed_is_what_the_results_give(written):
             name.endswith((".md", ".tex")) and name != "README.md"
         ):  # pictures may differ by the version of matplotlib, numbers may not
             assert (figures_folder() / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_resumed_run_has_no_peak_of_memory():
+    results = load_results("forms")
+    for run, peak in zip(results["runs"], itertools.cycle([None, 100e6, 100e6, 100e6, 100e6]), strict=False):
+        run["peak_bytes"] = peak
+    assert {row["peak memory"] for row in figures.form_rows(results)} == {"100 MB"}
+    for run in results["runs"]:
+        run["peak_bytes"] = None
+    assert {row["peak memory"] for row in figures.form_rows(results)} == {"not measured"}
+
+
+def test_a_manifest_in_a_conflict_is_named(tmp_path):
+    (tmp_path / "manifest.json").write_text("<<<<<<< HEAD\n{}")
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        gallery.changed_results(tmp_path)
 
 
 def test_the_table_shows_the_recorded_numbers():

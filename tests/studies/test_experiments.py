@@ -1,6 +1,7 @@
 """Experiments and their result files."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -130,7 +131,7 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
         def kill(epoch):
             raise RuntimeError("killed")
 
-        return train(*args, on_epoch=kill, **kwargs)
+        return train(*args, **kwargs | {"on_epoch": kill})
 
     monkeypatch.setattr(runner, "train", killed)
     with pytest.raises(RuntimeError, match="killed"):
@@ -140,9 +141,9 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
     resumed = []
 
     def counting(*args, **kwargs):
-        epochs = []
-        done = train(*args, on_epoch=epochs.append, **kwargs)
-        resumed.append([e.epoch for e in epochs])
+        epochs, seen = [], kwargs.pop("on_epoch")
+        done = train(*args, on_epoch=lambda epoch: epochs.append(epoch.epoch) or seen(epoch), **kwargs)
+        resumed.append(epochs)
         return done
 
     monkeypatch.setattr(runner, "train", counting)
@@ -152,14 +153,52 @@ def test_a_killed_experiment_goes_on_where_it_was(small, monkeypatch):
     def accuracies(results):
         return [[e["test_loss"] for e in r["epochs"]] for r in results["runs"]]
 
-    assert accuracies(load_results("tiny", small)) == accuracies(json.loads(whole))
+    results = load_results("tiny", small)
+    assert accuracies(results) == accuracies(json.loads(whole))
+    if sys.platform.startswith("linux"):  # the peak of a part of the work is not the run's
+        assert [r["peak_bytes"] is None for r in results["runs"]] == [False, False, True, False]
 
 
-def test_another_config_is_another_run(small):
+@pytest.mark.parametrize("change", [{"seeds": (1,)}, {"recipes": ("dense",)}, {"epochs": 3}])
+def test_no_recorded_run_is_lost(change, small, monkeypatch):
+    """Another config is another run: where the experiment lists it no more, somebody has to say what becomes of it."""
+    before = run_missing(TINY, small, progress=False).read_bytes()
+
+    def never(*args, **kwargs):
+        raise AssertionError("a run was started")
+
+    monkeypatch.setattr(runner, "train", never)
+    lost = {"seeds": 2, "recipes": 2, "epochs": 4}[next(iter(change))]
+    told = (
+        rf"tiny\.json holds {lost} run\(s\) .*slides, sparsity 0\.9, seed 2\): list them again, or move the file away"
+    )
+    with pytest.raises(ValueError, match=told):
+        run_missing(replace(TINY, keep_masks=None, **change), small, progress=False)
+    assert (small / "tiny.json").read_bytes() == before
+
+
+def test_a_damaged_result_file_is_not_written_over(small):
+    file = run_missing(TINY, small, progress=False)
+    file.write_bytes(file.read_bytes()[:-100])
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"tiny\.json is damaged"):
+        run_missing(TINY, small, progress=False)
+    assert file.read_bytes() == before
+
+
+def test_two_sweeps_of_an_experiment_do_not_run_at_once(small, monkeypatch):
+    told = []
+
+    def beside_another(*args, **kwargs):
+        with pytest.raises(ValueError, match="another sweep of 'tiny' is under way") as refused:
+            run_missing(TINY, small, progress=False)
+        told.append(str(refused.value))
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(runner, "train", beside_another)
     run_missing(TINY, small, progress=False)
-    longer = Experiment("tiny", "a test", ("dense",), (1,), epochs=3, sparsities=(0.9,))
-    run_missing(longer, small, progress=False)
-    assert [len(r["epochs"]) for r in load_results("tiny", small)["runs"]] == [3]
+    assert len(told) == 4
+    assert sorted(file.name for file in small.iterdir()) == ["tiny.json", "tiny_masks.npz"]  # and no lock
 
 
 def test_a_checkpoint_of_another_sparsity_or_recipe_is_refused(dataset, tmp_path):

@@ -42,6 +42,21 @@ def test_what_is_not_there_says_how_to_make_it(tmp_path):
         load_timings("speed", tmp_path)
 
 
+def test_a_damaged_file_is_named_and_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
+    file = record_timing("benchmark", run_of(case="slides", work="epoch", batch=1, sparsity=0.5))
+    for damaged in (file.read_bytes()[:-9], b"", b"<<<<<<< HEAD\n" + file.read_bytes(), b'{"runs": 1}'):
+        file.write_bytes(damaged)
+        for use in (
+            lambda: load_timings("benchmark"),
+            lambda: record_timing("benchmark", run_of(case="slides", work="epoch", batch=1, sparsity=0.5)),
+            lambda: expected_seconds("slides", "epoch", 1, 1, rounds=1, seconds=1.0),  # before it is measured
+        ):
+            with pytest.raises(ValueError, match=r"benchmark\.json is damaged .* get it back from git"):
+                use()
+        assert file.read_bytes() == damaged
+
+
 def test_the_latest_comes_first_and_fewer_threads_before_more():
     old, new, more = run_of(), run_of(date="2026-02-01"), run_of(date="2026-02-01", threads=2)
     assert latest_first([old, more, new]) == [new, more, old]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from dst_tutorial.studies.experiments import Experiment
@@ -16,10 +17,13 @@ EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2), epoc
                         network="MLP1D", data_set="mnist1d")  # fmt: skip
 SCRIPT = """
 import sys
-from test_runner import EXPERIMENT
+import test_runner
 from dst_tutorial.studies.runner import run_missing
-run_missing(EXPERIMENT, __import__("pathlib").Path(sys.argv[1]), workers=2, progress=False)
+run_missing(getattr(test_runner, sys.argv[2]), __import__("pathlib").Path(sys.argv[1]), workers=2, progress=False)
 """
+
+
+LONG = Experiment("orphans", "a test", ("static", "erk-rigl"), (1, 2), epochs=3000, network="MLP1D", data_set="mnist1d")
 
 
 def what_was_measured(file):
@@ -59,7 +63,8 @@ def test_two_workers_give_the_same_results_as_one(reference, tmp_path):
 
 def test_killed_midway_it_repeats_no_finished_run_and_loses_none(reference, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env=environment, start_new_session=True)
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), "EXPERIMENT"]
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     file = tmp_path / "runner.json"
     give_up = time.monotonic() + 600
     while not lines(file) and process.poll() is None and time.monotonic() < give_up:
@@ -73,3 +78,21 @@ def test_killed_midway_it_repeats_no_finished_run_and_loses_none(reference, tmp_
     finished = {line.rstrip(",") for line in lines(file)}
     assert {line.rstrip(",") for line in kept} <= finished  # with their dates and seconds: not repeated
     assert what_was_measured(file) == reference
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there an orphan keeps its parent's number")
+def test_no_worker_outlives_a_killed_sweep(data, tmp_path):
+    """The sweep alone is killed, in the midst of trainings that would go on for minutes."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DST_TUTORIAL_DATA": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path), "LONG"], env=environment)
+    give_up = time.monotonic() + 300
+    while len(list(tmp_path.rglob("*.safetensors"))) < 2 and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert len(workers) >= 2
+    assert not alive

@@ -142,6 +142,14 @@ def test_what_is_not_paired_is_refused():
         difference([1], [1])
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None])
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"place 2 of the first side has {wrong}"):
+        difference([1, wrong, wrong], [1, 2, 3])
+    with pytest.raises(ValueError, match=f"place 3 of the second side has {wrong}"):
+        difference(np.array([1.0, 2, 3]), (1, 2, wrong))
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 

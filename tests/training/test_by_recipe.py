@@ -1,6 +1,9 @@
 """Recipes: what they build and how they train."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,6 +11,7 @@ import torch
 
 from dst_tutorial.layers.ledger import macs
 from dst_tutorial.layers.sparsify import count_weights, sparse_layers, sparsify
+from dst_tutorial.training import by_recipe
 from dst_tutorial.training.by_recipe import build, parameters_left, train
 from dst_tutorial.training.models import MLP1D, LeNet300100, SlideCNN, mlp
 from dst_tutorial.training.recipes import RECIPES, find_recipe
@@ -72,6 +76,48 @@ def test_every_recipe_trains_and_says_what_it_is(dataset, name):
     starved = recipe.small or options.get("init") == "dense" or options.get("allocation") == "uniform"
     narrowest = isinstance(recipe.small, str)  # two hidden units, then one
     assert summary["test_accuracy"] > (0 if narrowest else 10 if starved else 60)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_CONVOLUTIONS])
+def test_a_rehearsal_does_all_that_a_run_does(dataset, name, monkeypatch):
+    """It is cut off behind a topology update, and goes on from its checkpoint; no test image is looked at."""
+    runs = []
+
+    def noting(recipe, data, **options):
+        assert len(data.test_labels) == 64
+        runs.append(train(recipe, data, **options))
+        return runs[-1]
+
+    monkeypatch.setattr(by_recipe, "train", noting)
+    by_recipe.rehearse(RECIPES[name], replace(dataset, test_images=dataset.test_images[:0]), Net, 0.9, "masked")
+    assert [(len(run.history.epochs), run.history.interrupted) for run in runs] == [(2, True), (4, False)]
+    assert (len(runs[0].history.snapshots) > 1) == (RECIPES[name].algorithm != "static")
+
+
+REHEARSED = """
+import sys, pathlib, tempfile, torch
+from conftest import make_dataset
+from dst_tutorial.training import LeNet300100, rehearse, train
+from dst_tutorial.training.recipes import find_recipe
+
+options = {"network": LeNet300100, "sparsity": 0.9, "backend": "sparse"}
+rehearse(find_recipe("erk-rigl"), make_dataset(), **options)
+before = set(sys.modules)
+with tempfile.TemporaryDirectory() as folder:
+    for _ in range(2):
+        train("erk-rigl", make_dataset(), epochs=60, progress=False, checkpoint=pathlib.Path(folder) / "c",
+              on_epoch=lambda epoch: epoch.epoch == 40, **options)
+print(*set(sys.modules) - before)
+"""
+
+
+def test_after_a_rehearsal_nothing_is_left_to_be_loaded():
+    """Torch loads its compiler, 150 MB, with the first checkpoint: a peak of memory would be that of the first run."""
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run([sys.executable, "-c", REHEARSED], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
 
 
 def test_lean_stays_within_a_tenth_of_the_multiplications_and_so_does_its_rival(dataset):

@@ -3,7 +3,10 @@ import logging
 import os
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,8 +61,9 @@ def test_without_network_and_npm_the_sample_serves_with_a_warning(no_sources, tm
 
 def test_the_sample_is_every_twelfth_and_tenth_of_mnist(mnist):
     for name in MD5:
-        full = read_idx(data.data_folder() / name)
-        assert np.array_equal(read_idx(SAMPLE / name), full[:: 12 if name.startswith("train") else 10])
+        full = read_idx((data.data_folder() / name).read_bytes())
+        part = read_idx(gzip.decompress((SAMPLE / f"{name}.gz").read_bytes()))
+        assert np.array_equal(part, full[:: 12 if name.startswith("train") else 10])
 
 
 def test_mnist_is_as_the_slides_normalise_it(mnist):
@@ -108,6 +112,76 @@ def test_a_damaged_file_without_a_source_says_what_to_do(small_files, no_sources
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte is damaged .* Delete it, or put a good copy there"):
         load_mnist(folder)
     assert (folder / "train-labels-idx1-ubyte").read_bytes() == b"damaged"  # ours to report, not to delete
+
+
+def test_only_what_was_checked_is_read(small_files, monkeypatch):
+    """A packed file beside a good one is none of MNIST's; and no file may change between the check and the reading."""
+    labels = load_mnist(small_files).train_labels
+    raw = bytearray((small_files / "train-labels-idx1-ubyte").read_bytes())
+    raw[8:] = raw[9:] + raw[8:9]
+    (small_files / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(raw))
+    read, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read.append(file.name) or read_bytes(file))
+    assert torch.equal(load_mnist(small_files).train_labels, labels)
+    assert sorted(read) == sorted(MD5)
+
+
+def test_a_link_in_the_data_folder_is_followed(small_files, tmp_path):
+    (tmp_path / "cache").mkdir()
+    for name in MD5:
+        (tmp_path / "cache" / name).symlink_to(small_files / name)
+    assert not load_mnist(tmp_path / "cache").is_sample
+
+
+def test_a_link_in_what_was_fetched_is_not_what_is_kept(small_files, monkeypatch, tmp_path):
+    def linked(place):
+        raw = copy_of(small_files)(place)
+        (raw / "train-labels-idx1-ubyte").rename(raw / "labels")
+        (raw / "train-labels-idx1-ubyte").symlink_to("labels")
+        return raw
+
+    monkeypatch.setattr(data, "SOURCES", {"an archive with a link": linked})
+    load_mnist(tmp_path / "cache")
+    monkeypatch.setattr(data, "SOURCES", {})
+    assert not load_mnist(tmp_path / "cache").is_sample
+    assert not any(file.is_symlink() for file in (tmp_path / "cache").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "train-labels-idx1-ubyte")
+    code = "import sys; from dst_tutorial.training import data; data.SOURCES.clear(); data.load_mnist(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
+    assert f"{tmp_path}/train-labels-idx1-ubyte is damaged" in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(small_files, monkeypatch, tmp_path):
+    (tmp_path / "t10k-labels-idx1-ubyte").mkdir()
+    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
+    assert not data.is_cached(tmp_path)
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte is a folder, .* Move it away"):
+        load_mnist(tmp_path)
+
+
+def test_a_full_disk_says_what_to_do(small_files, monkeypatch, tmp_path):
+    def full(file, content):
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
+    monkeypatch.setattr(data, "write", full)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
+        load_mnist(tmp_path)
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_damaged_sample_is_named(no_sources, monkeypatch, tmp_path):
+    sample = shutil.copytree(SAMPLE, tmp_path / "sample")
+    file = sample / "t10k-labels-idx1-ubyte.gz"
+    for damaged in (file.read_bytes()[:-20], b"version https://git-lfs.github.com/spec/v1"):
+        file.write_bytes(damaged)
+        monkeypatch.setattr(data, "SAMPLE", sample)
+        with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte.gz is damaged"):
+            load_mnist(tmp_path / "cache")
 
 
 def test_a_folder_that_cannot_be_written_says_what_to_do(no_sources, tmp_path, monkeypatch):

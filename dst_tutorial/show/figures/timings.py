@@ -122,6 +122,7 @@ def form_rows(results: dict) -> list[dict[str, str]]:
         last, facts = runs[0]["summary"], facts_of(runs)
         seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
         low, middle, high = statistics.quantiles(seconds, n=4)
+        peaks = [peak for run in runs if (peak := run["peak_bytes"])]  # a resumed run has none
         rows.append(
             {
                 "": _form(runs[0]),
@@ -129,7 +130,7 @@ def form_rows(results: dict) -> list[dict[str, str]]:
                 "s / epoch [quartiles]": f"{middle:.1f} [{low:.1f}, {high:.1f}]",
                 "multiplications": f"{last['macs'] / 1e6:.2f}M ({facts['multiplications']})",
                 "weights, gradients, Adam, indices": f"{runs[0]['state_bytes'] / 1e6:.2f} MB",
-                "peak memory": f"{statistics.median(run['peak_bytes'] for run in runs) / 1e6:.0f} MB",
+                "peak memory": f"{statistics.median(peaks) / 1e6:.0f} MB" if peaks else "not measured",
                 "weights + biases": facts["weights + biases"],
                 "seeds": facts["seeds"],
             }
