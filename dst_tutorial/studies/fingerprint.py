@@ -7,7 +7,8 @@ from pathlib import Path
 
 BEHIND = (  # the modules that run when a point is trained and measured
     *("positions.py", "randomness.py", "kernels/*.py", "layers/initialisation.py", "layers/allocation.py"),
-    *("layers/sparse.py", "layers/sequential.py", "layers/convert.py", "layers/sparsify.py", "topology/*.py"),
+    *("layers/sparse.py", "layers/sequential.py", "layers/convert.py", "layers/sparsify.py", "layers/watching.py"),
+    *("layers/modes.py", "topology/*.py"),
     *("training/optim.py", "training/models.py", "training/data.py", "training/loop.py", "training/by_recipe.py"),
 )
 

@@ -74,7 +74,8 @@ def test_an_experiment_may_look_at_the_test_images_once(small, monkeypatch, capl
     with caplog.at_level("INFO"):
         run_missing(replace(TINY, test_once=True), small, progress=False)
     assert looked.count(100) == 4
-    assert [m.endswith("looked at the test images of mnist 1 time(s)") for m in caplog.messages] == [False] + 4 * [True]
+    told = [m for m in caplog.messages if "looked at the test images" in m]
+    assert [m.endswith("of mnist 1 time(s)") for m in told] == 4 * [True]
     often, once = load_results("often", small)["runs"], load_results("tiny", small)["runs"]
     for a, b in zip(often, once, strict=True):
         assert (a["summary"]["test_evaluations"], b["summary"]["test_evaluations"]) == (2, 1)
