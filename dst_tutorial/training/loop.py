@@ -185,12 +185,7 @@ def fit(
             run["active_weights"] = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
         run |= checkpoints.plain(run, "config")
     if checkpoint and Path(checkpoint).exists():
-        _resume(checkpoint, *state)
-        if len(history.epochs) > epochs:
-            raise ValueError(
-                f"{checkpoint} holds {len(history.epochs)} epochs and {epochs} are asked for: ask for at least as "
-                f"many, or name another file"
-            )
+        _resume(checkpoint, epochs, *state)
     elif sparse_layers(model):
         history.snapshots.append(Snapshot(0, 0, masks_of(model)))
     if checkpoint:
@@ -293,7 +288,7 @@ def _state(run, model, optimizer, topology, scheduler, order, history) -> dict:
 _NEW = ("test_once", "optimizer_settings", "images", "active_weights")  # what checkpoints of format 1 do not tell
 
 
-def _resume(path, run, model, optimizer, topology, scheduler, order, history) -> None:
+def _resume(path, epochs, run, model, optimizer, topology, scheduler, order, history) -> None:
     state = checkpoints.load(path)
     was = state["run"]
     known = {key for key in {**was, **run} if key in was or key not in _NEW}
@@ -301,6 +296,15 @@ def _resume(path, run, model, optimizer, topology, scheduler, order, history) ->
     if differ:
         then, now = ({key: one.get(key) for key in differ} for one in (was, run))
         raise ValueError(f"{path} is the checkpoint of another run: it has {then}, this has {now}. Name another file.")
+    if (done := len(state["history"]["epochs"])) > epochs:
+        raise ValueError(
+            f"{path} holds {done} epochs and {epochs} are asked for: ask for at least as many, or name another file"
+        )
+    kept, mine = (
+        {name: list(getattr(t, "shape", ())) for name, t in one.items()} for one in (state["model"], model.state_dict())
+    )
+    if topology.regrows and kept != mine:  # before anything is overwritten
+        raise ValueError(f"{path} is the checkpoint of another network; name another file")
     try:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

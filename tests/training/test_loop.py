@@ -146,8 +146,11 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
         fit(mlp(784, 10), dataset, epochs=1, topology=engine, progress=False, checkpoint=path)
     static = tmp_path / "static"
     fit(mlp(784, 8, 10), dataset, epochs=1, progress=False, checkpoint=static)
+    other = mlp(784, 8, 8, 10)
+    before = [p.clone() for p in other.parameters()]
     with pytest.raises(ValueError, match="another network"):
-        fit(mlp(784, 10), dataset, epochs=1, progress=False, checkpoint=static)
+        fit(other, dataset, epochs=1, progress=False, checkpoint=static)
+    assert all(map(torch.equal, before, other.parameters()))  # a refused checkpoint has overwritten nothing
     with pytest.raises(
         ValueError,
         match=r"it has \{'topology': .*DynamicSparsity.* this has \{'topology': \{'algorithm': 'Static'\}",
