@@ -189,16 +189,16 @@ def _first_of(names: list[str]) -> str:
 
 
 def _warn_of_constants(positions: Mapping[str, Tensor], shapes: Shapes) -> None:
+    """Of layers, and of the outputs of networks, that say the same whatever they read."""
     for name, active in positions.items():
         if not len(active):
-            log.warning(
-                "%s keeps none of its weights: its outputs are its bias, whatever it reads", name or "the layer"
-            )
-    name, units = list(positions)[-1], list(shapes.values())[-1][0]
-    read = len((positions[name] // (shapes[name].numel() // max(units, 1))).unique()) if len(positions[name]) else 0
-    if 0 < read < units:
+            log.warning("%s keeps none of its weights: all it says is its bias", name or "the layer")
+    *before, last = positions
+    units, width = shapes[last][0], shapes[last][1:].numel()
+    read = len((positions[last] // width).unique())
+    if before and 0 < read < units:
         log.warning("%d of the %d units of the last layer, %s, keep no weight: they are constant", units - read, units,
-                    name or "itself")  # fmt: skip
+                    last)  # fmt: skip
 
 
 def _masked(layer: nn.Module, positions: Tensor, values: Tensor) -> nn.Module:

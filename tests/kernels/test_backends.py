@@ -118,7 +118,8 @@ print(layer.values.isfinite().all().item(), kernels.backend_for(layer.values).__
 
 
 def run_python(*arguments, **environment):
-    done = subprocess.run([sys.executable, *arguments], env=os.environ | environment, capture_output=True, text=True,
+    shown = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    done = subprocess.run([sys.executable, *arguments], env=shown | environment, capture_output=True, text=True,
                           check=False)  # fmt: skip
     return done.stdout.strip(), done.stderr
 

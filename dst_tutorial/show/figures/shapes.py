@@ -1,5 +1,7 @@
 """Slides 2 to 5: what sparsity is and what it stores, by arithmetic on shapes and on layers small enough to see."""
 
+import logging
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -18,7 +20,9 @@ LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
 
 def dense_and_sparse() -> Figure:
     """Slide 2: what 95% less looks like."""
+    logging.disable(logging.WARNING)  # that a toy as small has constant outputs is no news
     model = sparsify(mlp(10, 14, 14, 6), slides.SPARSITY, allocation="uniform", init="dense", seed=1)
+    logging.disable(logging.NOTSET)
     masks = [layer.mask.numpy() for layer in sparse_layers(model).values()]
     return plots.dense_and_sparse(masks, "The same neurons, with 5% of the connections")
 
