@@ -138,15 +138,15 @@ WRONG = [
 
 
 WRONG += [
-    ("to_csr", lambda m: coo(m)[:2], "three arrays"),
+    ("to_csr", lambda m: coo(m)[:2], "Return three, in this order"),
     ("to_csr", coo, "row pointers: where each row begins"),
-    ("to_csr", column_by_column, "not in the order of the rows"),
+    ("to_csr", column_by_column, "The values of `columns` (row by row, from left to right)"),
     ("to_csr", no_pointer_for_empty_rows, "an empty row owns none"),
     ("to_csr", lambda m: (m.ravel(), np.arange(m.size), np.arange(len(m) + 1) * m.shape[1]), "non-zeros; you have"),
     ("to_csr", lambda m: (..., ..., ...), "Not yet"),
     ("most_nonzeros", lambda r, c: r * c // 2, "Did you count the"),
     ("most_nonzeros", lambda r, c: r * c // 4, "still smaller"),
-    ("most_nonzeros", lambda r, c: r * c / 3.1, "is whole"),
+    ("most_nonzeros", lambda r, c: r * c / 3.1, "should be whole"),
     ("most_nonzeros", lambda r, c: (r * c - r - 1) // 2, "equal is not smaller"),
     ("explored", lambda masks: masks[-1].mean(), "That is the density"),
     ("explored", lambda masks: np.logical_or.reduce(masks).sum(), "Divide by all positions"),
@@ -158,7 +158,7 @@ WRONG += [
     ("returned", lambda masks: 0, "the first returns"),
     ("cold_and_warm", lambda m, d, n: (m + d, m - d), "What do mean and variance say"),
     ("cold_and_warm", lambda m, d, n: csr_benchmark.cold_and_warm(m, d, n)[::-1], "the cold one first"),
-    ("cold_and_warm", lambda m, d, n: (m,), "Return two times"),
+    ("cold_and_warm", lambda m, d, n: (m,), "Return two, in this order"),
     ("fair_time", stopwatch(statistics.median, warm_up=False), "Every call was timed"),
     ("fair_time", stopwatch(statistics.mean), "one slow call must not decide"),
     ("fair_time", stopwatch(sum), "one slow call must not decide"),
@@ -197,10 +197,10 @@ WRONG += [
     ("training_bytes", lambda active, units: 7, "are needed; you count 7"),
     ("training_bytes", lambda active: None, "stopped with TypeError"),
     ("rewired", in_place, "changed its arguments"),
-    ("rewired", lambda v, c, p, w, g: (v, c), "Return three arrays"),
+    ("rewired", lambda v, c, p, w, g: (v, c), "Return three, in this order"),
     ("rewired", with_other(lambda v, c, p: (v[1:], c[1:], p)), "connections before and after"),
     ("rewired", with_other(lambda v, c, p: (v, c, p[:-1])), "one for every row and one more"),
-    ("rewired", unsorted, "Within a row the columns must rise"),
+    ("rewired", unsorted, "Within a row `columns` must rise"),
     ("rewired", drop_the_largest, "Not the right connections"),
     ("rewired", with_other(lambda v, c, p: (v + 1, c, p)), "the values are not"),
 ]
@@ -234,17 +234,128 @@ WRONG += [
     ("paired_interval", interval(student, of_one_seed=True), "the spread of one seed"),
     ("paired_interval", interval(lambda freedom: stats.t.ppf(0.95, freedom)), "the quantile is 0.975"),
     ("paired_interval", interval(lambda freedom: 9), "yours reaches"),
-    ("paired_interval", lambda a, b: 3, "stopped with TypeError"),
+    (
+        "paired_interval",
+        lambda a, b: 3,
+        "Return three, in this order: the mean, the lower end, the upper end. Yours is an int",
+    ),
     ("most_in_convolution", lambda s, p, w, m: (m - w) // (p - 1), "not so many weights"),
     ("most_in_convolution", lambda s, p, w, m: min(s, w, (m - w) // (p - 1)), "not even the linear layers"),
     ("most_in_convolution", lambda s, p, w, m: min(s, w, m // p), "the network multiplies"),
-    ("most_in_convolution", lambda s, p, w, m: (m - w) / (p - 1), "whole weights"),
+    ("most_in_convolution", lambda s, p, w, m: (m - w) / (p - 1), "should be whole"),
     ("most_in_convolution", lambda s, p, w, m: 1, "it may keep"),
 ]
 
 
+def destroyed(matrix):
+    found = sparsity_basics.to_csr(matrix)
+    matrix[:] = 0
+    return found
+
+
+def by_sign_alone(weight, mask, fraction):
+    return dst_loop.drop_signed(weight, torch.ones_like(mask), fraction) & mask
+
+
+def emptied(masks):
+    found = mask_evolution.returned(masks)
+    masks.clear()
+    return found
+
+
+WRONG += [
+    ("to_csr", destroyed, "changed its arguments"),
+    ("to_csr", lambda m: (2 * sparsity_basics.to_csr(m)[0], *sparsity_basics.to_csr(m)[1:]), "The values of `values`"),
+    ("to_csr", lambda m: (sparsity_basics.to_csr(m)[0][::-1], *sparsity_basics.to_csr(m)[1:]), "`values` (row by row"),
+    ("to_csr", lambda m: (sparsity_basics.to_csr(m)[0], 0 * sparsity_basics.to_csr(m)[1], sparsity_basics.to_csr(m)[2]),
+     "The values of `columns`"),
+    ("drop_signed", by_sign_alone, "active positive weights"),
+    ("returned", emptied, "changed its arguments"),
+    ("explored", lambda masks: float("nan"), "should be a number; yours is nan"),
+    ("rewired", with_other(lambda v, c, p: (v[::-1], c, p)), "`values` has the right numbers in another order"),
+    ("fan_in_std", lambda m: masked_layers.fan_in_std(m).sqrt(), "the standard deviation's root"),
+    ("grow_elsewhere", lambda b, a, c, g: 2 * a.int(), "has other numbers"),
+]  # fmt: skip
+
+DRESSES = {  # the solution in another dress
+    "to_csr": [lambda v: list(v), lambda v: tuple(a.tolist() for a in v), lambda v: tuple(map(torch.as_tensor, v)),
+               lambda v: (v[0].astype(np.float32).astype(float), v[1].astype(np.int32), v[2].astype(float))],
+    "most_nonzeros": [float, np.int64, torch.tensor, lambda v: np.array([v])],
+    "masked_gradient": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.double, lambda v: v.requires_grad_()],
+    "fan_in_std": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.double, tuple],
+    "drop_signed": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.int, torch.Tensor.float],
+    "grow_elsewhere": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.int, torch.Tensor.double],
+    "explored": [float, torch.tensor, np.float32, lambda v: [v]],
+    "returned": [int, float, torch.tensor, lambda v: np.array([v])],
+    "cold_and_warm": [list, np.array, torch.tensor, lambda v: tuple(map(np.float64, v))],
+    "fair_time": [np.float64, torch.tensor, lambda v: [v]],
+    "training_bytes": [float, np.int32, torch.tensor],
+    "rewired": [list, lambda v: tuple(a.tolist() for a in v), lambda v: tuple(map(torch.as_tensor, v)),
+                lambda v: (v[0].astype(float), v[1].astype(np.int32), v[2].astype(np.int64))],
+    "paired_interval": [list, np.array, torch.tensor, lambda v: tuple(map(float, v))],
+    "most_in_convolution": [float, np.int64, torch.tensor],
+}  # fmt: skip
+
+
 def check_of(name):
     return getattr(CHECKS[name], f"check_{name}")
+
+
+def test_every_exercise_has_wrong_and_dressed_answers():
+    assert DRESSES.keys() == CHECKS.keys()
+    for name in CHECKS:
+        assert len(DRESSES[name]) >= 2
+        assert sum(one == name for one, *_ in WRONG) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "dress"), [(name, i) for name, dresses in DRESSES.items() for i in range(len(dresses))]
+)
+def test_what_is_right_passes_in_another_dress(name, dress):
+    solution = getattr(CHECKS[name], name)
+    verdict = check_of(name)(lambda *arguments: DRESSES[name][dress](solution(*arguments)))
+    assert verdict.passed, verdict
+
+
+ODD = {
+    "a string": lambda: "0.5",
+    "a generator": lambda: (i for i in range(3)),
+    "a dict": lambda: {"values": 1},
+    "a function": lambda: len,
+    "nan": lambda: float("nan"),
+    "infinity": lambda: float("inf"),
+    "minus one": lambda: -1,
+    "complex": lambda: 1j,
+    "nothing in a list": lambda: [],
+    "a list of stubs": lambda: [None, None, None],
+    "ragged lists": lambda: [[1, 2], [3]],
+    "a large array": lambda: np.ones((3, 50, 2)),
+    "a tensor of half precision": lambda: torch.ones(3, dtype=torch.bfloat16),
+    "a sparse tensor": lambda: torch.ones(3, 3).to_sparse(),
+    "three empty arrays": lambda: (np.zeros(0),) * 3,
+    "three strings": lambda: ("a", "b", "c"),
+    "two nans": lambda: (float("nan"), float("nan")),
+    "three of two dimensions": lambda: (np.ones((2, 2)),) * 3,
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", CHECKS)
+def test_odd_answers_are_told_so_and_never_blamed_for_an_error_of_the_check(name, odd):
+    verdict = check_of(name)(lambda *arguments: ODD[odd]())
+    assert not verdict.passed
+    assert "stopped with" not in verdict.message
+    assert verdict.message.strip()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_error_of_the_answer_is_told(name):
+    def wrong(*arguments):
+        raise ZeroDivisionError("by zero")
+
+    verdict = check_of(name)(wrong)
+    assert not verdict.passed
+    assert verdict.message == "Your function stopped with ZeroDivisionError: by zero"
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ...studies import difference
-from .judging import Verdict, ask, judge
+from .judging import Verdict, ask, judge, number_of, parts_of, whole_of
 
 
 def paired_interval(a, b):
@@ -22,7 +22,8 @@ def check_paired_interval(answer) -> Verdict:
         random = np.random.default_rng(seed)
         hard = random.normal(98, 0.5, seeds)  # some seeds are hard for both
         a, b = hard + random.normal(0.2, 0.1, seeds), hard + random.normal(0, 0.1, seeds)
-        mean, low, high = map(float, ask(answer, a, b))
+        given = parts_of(ask(answer, a, b), "the mean", "the lower end", "the upper end")
+        mean, low, high = map(number_of, given, ("The mean", "The lower end", "The upper end"))
         expected = difference(a, b)
         if not math.isclose(mean, expected.mean, abs_tol=1e-6):
             return f"{seeds} seeds: the mean of a - b is {expected.mean:.3f}; yours is {mean:.3f}."
@@ -61,8 +62,8 @@ def check_most_in_convolution(answer) -> Verdict:
     """
 
     def trial(size: int, pixels: int, weights: int, multiplications: int) -> str | None:
-        found = ask(answer, size, pixels, weights, multiplications)
         what = f"size {size:,}, {pixels} pixels, {weights:,} weights, {multiplications:,} multiplications"
+        found = whole_of(ask(answer, size, pixels, weights, multiplications), f"{what}: the number of weights")
         expected = most_in_convolution(size, pixels, weights, multiplications)
         work = found * pixels + weights - found
         if found == expected:
@@ -71,8 +72,6 @@ def check_most_in_convolution(answer) -> Verdict:
             return f"{what}: there are not so many weights as {found:,}."
         if found < 0:
             return f"{what}: not even the linear layers fit; then none is left for the convolution, not {found:,}."
-        if found != int(found):
-            return f"{what}: whole weights, please, not {found:g}."
         if work > multiplications > weights:
             return f"{what}: with {found:,} there the network multiplies {work:,} times."
         return f"{what}: it may keep {expected:,}; you say {found:,}."

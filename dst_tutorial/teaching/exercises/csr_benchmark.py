@@ -3,7 +3,7 @@
 import time
 from statistics import mean, median, pstdev
 
-from .judging import Verdict, answered, ask, judge
+from .judging import Verdict, ask, judge, number_of, parts_of
 
 
 def cold_and_warm(average, deviation, runs):
@@ -18,10 +18,8 @@ def check_cold_and_warm(answer) -> Verdict:
     def trial(cold: float, warm: float, runs: int) -> str | None:
         times = [cold] + [warm] * (runs - 1)
         average, deviation = mean(times), pstdev(times)
-        got = ask(answer, average, deviation, runs)
-        if len(got) != 2:
-            return "Return two times: the cold one and the warm one."
-        one, other = (float(answered(t)) for t in got)
+        got = parts_of(ask(answer, average, deviation, runs), "the cold time", "the warm time")
+        one, other = number_of(got[0], "The cold time"), number_of(got[1], "The warm time")
         close = 1e-6 * max(cold, warm)
         if abs(one - cold) < close and abs(other - warm) < close:
             return None
@@ -61,7 +59,7 @@ def check_fair_time(answer) -> Verdict:
             time.sleep(naps[min(len(calls), len(naps) - 1)])
             calls.append(1)
 
-        seconds = float(ask(answer, task, runs))
+        seconds = number_of(ask(answer, task, runs), "The median")
         if len(calls) < runs:
             return f"With runs={runs} the task was called {len(calls)} times only."
         if len(calls) == runs:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from ...topology import Mask, exploration_rate
-from .judging import Verdict, ask, judge
+from .judging import Verdict, ask, judge, number_of, whole_of
 
 
 def _masks(seed: int, shape: tuple[int, int], updates: int, active: int) -> list[np.ndarray]:
@@ -30,7 +30,7 @@ def check_explored(answer) -> Verdict:
 
     def trial(seed: int, shape: tuple[int, int], updates: int, active: int) -> str | None:
         masks = _masks(seed, shape, updates, active)
-        share = float(ask(answer, masks))
+        share = number_of(ask(answer, masks), "The share")
         expected = exploration_rate([{"layer": Mask.of(mask)} for mask in masks])
         if np.isclose(share, expected):
             return None
@@ -63,13 +63,13 @@ def check_returned(answer) -> Verdict:
     """`answer(masks)`: how often, in all updates, a connection grows that was dropped in an earlier one."""
 
     def trial(masks: list[np.ndarray], what: str) -> str | None:
-        count, expected = ask(answer, masks), int(returned(masks))
-        if int(count) == expected:
+        count, expected = whole_of(ask(answer, masks), "The count"), int(returned(masks))
+        if count == expected:
             return None
         grown = sum(int((b & ~a).sum()) for a, b in itertools.pairwise(masks))
-        if int(count) == grown and grown != expected:
+        if count == grown and grown != expected:
             return f"{grown} is how many connections grew. Count those among them that had been dropped before."
-        return f"{what}: {expected} connections return; you count {int(count)}."
+        return f"{what}: {expected} connections return; you count {count}."
 
     steps = [np.array([bits], dtype=bool) for bits in ([1, 1, 0], [0, 1, 1], [1, 1, 0], [0, 1, 1], [1, 1, 0])]
     return judge(

@@ -1,10 +1,11 @@
 """Exercises of notebook 02: solutions, and the checks that tell what is wrong with an answer."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...layers import MaskedLinear
-from .judging import Verdict, ask, judge
+from .judging import Verdict, array_of, ask, judge
 
 
 def masked_gradient(x: Tensor, delta: Tensor, mask: Tensor) -> Tensor:
@@ -21,17 +22,17 @@ def check_masked_gradient(answer) -> Verdict:
         delta = torch.randn(batch, n_out, generator=generator)
         layer = MaskedLinear(n_in, n_out, mask=mask)
         layer(x).backward(delta)
-        gradient, expected = ask(answer, x, delta, mask), layer.weight.grad
+        gradient, expected = array_of(ask(answer, x, delta, mask), "The gradient"), layer.weight.grad.numpy()
         if gradient.shape != expected.shape:
             return (
                 f"The gradient has shape {list(gradient.shape)}, the weight {list(expected.shape)} ([out, in]). "
                 "Which of x and delta must be transposed?"
             )
-        if gradient[~mask].any():
+        if gradient[~mask.numpy()].any():
             return "Inactive weights have a gradient that is not zero. What does the chain rule say of weight * mask?"
-        if torch.allclose(gradient * batch, expected, atol=1e-4) and batch > 1:
+        if np.allclose(gradient * batch, expected, atol=1e-4) and batch > 1:
             return "You took the mean over the batch; the chain rule adds up (delta holds the loss's 1/batch already)."
-        if not torch.allclose(gradient, expected, atol=1e-4):
+        if not np.allclose(gradient, expected, atol=1e-4):
             return "Inactive weights are right (zero), but the values of active ones are not autograd's."
         return None
 
@@ -53,21 +54,20 @@ def check_fan_in_std(answer) -> Verdict:
 
     def trial(rows: list[list[int]]) -> str | None:
         mask = torch.tensor(rows, dtype=torch.bool)
-        std, expected = ask(answer, mask), fan_in_std(mask)
+        std, expected = array_of(ask(answer, mask), "The standard deviation"), fan_in_std(mask).numpy()
         if std.shape != expected.shape:
             return f"One number a unit is wanted, shape {list(expected.shape)}; yours is {list(std.shape)}."
-        if not torch.isfinite(std).all():
+        if not np.isfinite(std).all():
             return "A unit with no active input gives inf or nan. Nothing is drawn for it: let it be 0."
-        dense = (2 / torch.tensor(float(mask.shape[1]))).sqrt()
-        if torch.allclose(std, dense.expand_as(std)) and not torch.allclose(expected, std):
+        if np.allclose(std, expected, atol=1e-5):
+            return None
+        if np.allclose(std, (2 / mask.shape[1]) ** 0.5):
             return "That is the dense layer's fan-in. Count the *active* inputs of each unit."
-        if torch.allclose(std.float() ** 2, expected, atol=1e-5):
+        if np.allclose(std**2, expected, atol=1e-5):
             return "That is the standard deviation's root. Take the root of 2 / fan-in once."
-        if torch.allclose(std.float(), expected**2, atol=1e-5):
+        if np.allclose(std, expected**2, atol=1e-5):
             return "That is the variance. The standard deviation is its root."
-        if not torch.allclose(std.float(), expected, atol=1e-5):
-            return f"For the mask {rows} it should be {[round(v, 3) for v in expected.tolist()]}."
-        return None
+        return f"For the mask {rows} it should be {[round(v, 3) for v in expected.tolist()]}."
 
     masks = ([[1, 1, 0, 0], [1, 1, 1, 0]], [[1, 0, 0, 1, 0, 1, 0, 1]], [[1, 0, 0], [0, 0, 0]])
     return judge(

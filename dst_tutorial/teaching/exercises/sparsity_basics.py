@@ -4,7 +4,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ...layers import format_bytes
-from .judging import Verdict, answered, ask, judge
+from .judging import Verdict, array_of, ask, compare, judge, parts_of, whole_of
+
+_ARRAYS = ("`values`", "`columns`", "`row_pointers`")
 
 
 def to_csr(matrix):
@@ -17,25 +19,23 @@ def check_to_csr(answer) -> Verdict:
     """`answer(matrix)`: (values, columns, row_pointers) of a numpy array [rows, columns]."""
 
     def trial(matrix: np.ndarray) -> str | None:
-        given = ask(answer, matrix)
-        if len(given) != 3:
-            return f"Return three arrays (values, columns, row_pointers); yours are {len(given)}."
-        values, columns, pointers = (np.asarray(answered(part)) for part in given)
+        parts = parts_of(ask(answer, matrix), *_ARRAYS)
+        values, columns, pointers = (array_of(part, name) for part, name in zip(parts, _ARRAYS, strict=True))
         expected = csr_matrix(matrix)
-        if len(pointers) != len(matrix) + 1:
+        if pointers.shape != (len(matrix) + 1,):
             return (
                 f"A matrix of {len(matrix)} rows has {len(matrix) + 1} row pointers: where each row begins, and the "
-                f"end. Yours are {len(pointers)}."
+                f"end. Yours are {pointers.size}."
             )
-        if len(values) != expected.nnz or len(columns) != expected.nnz:
-            return f"It has {expected.nnz} non-zeros; you have {len(values)} values and {len(columns)} columns."
+        if values.shape != (expected.nnz,) or columns.shape != (expected.nnz,):
+            return f"It has {expected.nnz} non-zeros; you have {values.size} values and {columns.size} columns."
         if not np.array_equal(pointers, expected.indptr):
             return (
-                f"The row pointers should be {expected.indptr.tolist()}, yours are {pointers.tolist()}. "
+                f"`row_pointers` should be {expected.indptr.tolist()}, yours are {pointers.tolist()}. "
                 "Row i owns the entries pointers[i] to pointers[i + 1]; an empty row owns none."
             )
-        if not np.array_equal(columns, expected.indices) or not np.array_equal(values, expected.data):
-            return "The row pointers are right; values or columns are not in the order of the rows, from left to right."
+        compare(columns, expected.indices, "`columns` (row by row, from left to right)")
+        compare(values, expected.data, "`values` (row by row, from left to right)")
         return None
 
     generator = np.random.default_rng(0)
@@ -57,21 +57,19 @@ def check_most_nonzeros(answer) -> Verdict:
     """`answer(rows, columns)`: the largest number of non-zeros for which CSR takes fewer bytes than dense."""
 
     def trial(rows: int, columns: int) -> str | None:
-        n = ask(answer, rows, columns)
-        if n != int(n):
-            return f"A number of non-zeros is whole; for {rows} x {columns} you have {n}."
+        n = whole_of(ask(answer, rows, columns), f"For {rows} x {columns} the number of non-zeros")
 
-        def smaller(nonzeros: float) -> bool:
-            sizes = format_bytes(rows, columns, int(nonzeros))
+        def smaller(nonzeros: int) -> bool:
+            sizes = format_bytes(rows, columns, nonzeros)
             return sizes["CSR"] < sizes["dense"]
 
         if not smaller(n):
             return (
-                f"For {rows} x {columns} and {int(n):,} non-zeros CSR is not smaller than dense. Did you count the "
+                f"For {rows} x {columns} and {n:,} non-zeros CSR is not smaller than dense. Did you count the "
                 f"{rows + 1} row pointers, 4 bytes each? And equal is not smaller."
             )
         if smaller(n + 1):
-            return f"For {rows} x {columns} CSR is still smaller with {int(n) + 1:,} non-zeros, one more than yours."
+            return f"For {rows} x {columns} CSR is still smaller with {n + 1:,} non-zeros, one more than yours."
         return None
 
     sizes = ((1000, 1000), (10, 1568), (1000, 128), (3, 4), (7, 7))

@@ -1,13 +1,11 @@
 """Exercises of notebook 06: solutions, and the checks that tell what is wrong with an answer."""
 
-from itertools import pairwise
-
 import numpy as np
 from scipy.sparse import csr_array
 
 from ...layers import count_weights, csr_bytes, sparsify
 from ...training import mlp
-from .judging import Verdict, ask, judge
+from .judging import Verdict, array_of, ask, compare, judge, parts_of, whole_of
 
 
 def training_bytes(active, units):
@@ -22,8 +20,11 @@ def check_training_bytes(answer) -> Verdict:
     def trial(inputs: int, units: int, sparsity: float) -> str | None:
         layer = sparsify(mlp(inputs, units), sparsity, allocation="uniform", kind="sparse")
         active, _ = count_weights(layer)
-        expected, found = sum(csr_bytes(layer).values()), ask(answer, active, units)
         what = f"{active} active weights, {units} units"
+        expected, found = (
+            sum(csr_bytes(layer).values()),
+            whole_of(ask(answer, active, units), f"{what}: the number of bytes"),
+        )
         if found == expected:
             return None
         if found == expected - 4 * (units + 1):
@@ -66,21 +67,29 @@ def check_rewired(answer) -> Verdict:
         matrix = csr_array(dense)
         grow = np.sort(random.choice(np.flatnonzero(dense == 0), moved, replace=False))
         given = matrix.data, matrix.indices, matrix.indptr
-        found = [np.asarray(array) for array in ask(answer, *given, shape[1], grow)]
+        found = parts_of(ask(answer, *given, shape[1], grow), "`values`", "`columns`", "`pointers`")
+        values, columns, pointers = map(array_of, found, ("`values`", "`columns`", "`pointers`"))
         expected = rewired(*given, shape[1], grow)
-        if len(found) != 3:
-            return "Return three arrays: values, columns and pointers."
-        values, columns, pointers = found
-        if len(values) != active or len(columns) != active:
-            return f"There are {active} connections before and after; you return {len(values)}."
-        if len(pointers) != shape[0] + 1 or pointers[0] != 0 or pointers[-1] != active or (np.diff(pointers) < 0).any():
-            return f"The pointers must rise from 0 to {active}, one for every row and one more; yours are {pointers}."
-        if any((np.diff(columns[a:b]) <= 0).any() for a, b in pairwise(pointers)):
-            return "Within a row the columns must rise: sort by position before you cut the rows."
+        if values.shape != (active,) or columns.shape != (active,):
+            return (
+                f"There are {active} connections before and after; you return {values.size} values and {columns.size} "
+                f"columns."
+            )
+        if (
+            pointers.shape != (shape[0] + 1,)
+            or pointers[0] != 0
+            or pointers[-1] != active
+            or (np.diff(pointers) < 0).any()
+        ):
+            return f"`pointers` must rise from 0 to {active}, one for every row and one more; yours are {pointers}."
+        rows = np.repeat(np.arange(shape[0]), np.diff(pointers).astype(int))
+        if (np.diff(rows * shape[1] + columns) <= 0).any():
+            return "Within a row `columns` must rise: sort by position before you cut the rows."
         if not np.array_equal(pointers, expected[2]) or not np.array_equal(columns, expected[1]):
             return f"Not the right connections: the {moved} of smallest magnitude go, those at `grow` come."
-        if not np.array_equal(values, expected[0]):
+        if not np.array_equal(np.sort(values), np.sort(expected[0])):
             return "The connections are right, the values are not: each keeps its own, a grown one starts at zero."
+        compare(values, expected[0], "`values`")
         return None
 
     trials = ((0, (4, 6), 8, 2), (1, (5, 8), 12, 5), (2, (30, 20), 90, 0), (3, (6, 6), 9, 9))
