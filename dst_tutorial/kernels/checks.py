@@ -9,27 +9,29 @@ from torch import Tensor
 from .operations import Conv2d, Linear, Operation
 
 FLOATS = (torch.float32, torch.float64)
+_HALVES = (torch.bfloat16, torch.float16)
 
 
-def checked(x: Tensor, operations: Sequence[Operation]) -> Tensor:
+def checked(x: Tensor, operations: Sequence[Operation], *, traced: bool = False) -> Tensor:
     """The inputs as backends take them: of the weights' dtype and device, with their numbers in memory.
 
-    RuntimeError for what no backend can compute, and for weights that are not CSR, whoever put them there.
+    RuntimeError for what no backend can compute, and for weights that are not CSR, whoever put them there. Where it is
+    `traced` there are no numbers to look at.
     """
     values = operations[0].weight.values
     dtype = values.dtype
     if dtype not in FLOATS:
         raise RuntimeError(f"sparse layers compute in float32 or float64, and these weights are {dtype}")
     for operation in operations:
-        _check(operation, dtype)
-    if x.dtype is not dtype and x.is_floating_point() and torch.is_autocast_enabled(values.device.type):
+        _check(operation, dtype, traced)
+    if x.dtype in _HALVES and torch.is_autocast_enabled(values.device.type):
         x = x.to(dtype)  # a dense neighbour's outputs; what is sparse keeps its precision
     if x.dtype is not dtype or x.device != values.device or x.layout is not torch.strided:
         raise RuntimeError(
             f"inputs must be {dtype} on {values.device}, as the weights are (float32 or float64), and dense; "
             f"got {x.dtype} on {x.device}{'' if x.layout is torch.strided else f', {x.layout}'}"
         )
-    return plain(x)
+    return x if traced else plain(x)
 
 
 def plain(x: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ def index_fault(columns: Tensor, pointers: Tensor, rows: int, width: int) -> str
     return None
 
 
-def _check(operation: Operation, dtype: torch.dtype) -> None:
+def _check(operation: Operation, dtype: torch.dtype, traced: bool) -> None:
     kind, (values, columns, pointers, width), bias = operation
     if values.dtype is not dtype or values.numel() != columns.numel() or values.dim() != 1:
         raise RuntimeError(
@@ -104,7 +106,8 @@ def _check(operation: Operation, dtype: torch.dtype) -> None:
             f"the bias must be [{kind[1]}], {dtype} and on {values.device}; got {list(bias.shape)} of {bias.dtype} on "
             f"{bias.device}"
         )
-    check_indices(kind, columns, pointers, width)
+    if not traced:
+        check_indices(kind, columns, pointers, width)
 
 
 # columns that were looked at: their id -> columns, row pointers, and what they were found good for

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from numba.core.event import Listener, install_listener
 from torch import Tensor
+from torch.autograd import forward_ad
 from tqdm.auto import tqdm
 
 from . import loops
@@ -50,7 +51,7 @@ def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     values = [operation.weight.values for operation in operations]
     biases = [operation.bias for operation in operations]
     indices = [(operation.weight.columns, operation.weight.row_pointers) for operation in operations]
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or forward_ad._current_level >= 0:  # which `_Run` does not know, and says so
         return _Run.apply(x, where, [operation.kind for operation in operations], indices, *values, *biases)
     return _forward(x, where, indices, values, biases, keep=False)[0]
 
@@ -163,6 +164,7 @@ class _Run(torch.autograd.Function):
             workspace, winners, *ctx.kept = kept
             ctx.where, ctx.kinds, ctx.shape = where, kinds, x.shape
             ctx.weights = *parameters[:layers], *(index for both in indices for index in both)
+            ctx.places = [tensor.data_ptr() for tensor in ctx.weights]
             ctx.save_for_backward(workspace, winners, *ctx.weights)
         return y
 
@@ -173,7 +175,7 @@ class _Run(torch.autograd.Function):
         workspace, winners, *weights = ctx.saved_tensors
         columns = weights[layers::2]
         offsets, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
-        if [values.data_ptr() for values in ctx.weights[:layers]] != steps["values"][:-1].tolist():
+        if [tensor.data_ptr() for tensor in ctx.weights] != ctx.places:
             raise RuntimeError("the weights have been replaced since the forward pass")
         if any(map(operator.is_not, weights, ctx.weights)):  # copies, by the hooks of torch.autograd.graph
             for kind, values, *indices in zip(ctx.kinds, weights, columns, weights[layers + 1 :: 2], strict=False):

@@ -64,6 +64,8 @@ class Conv2d(NamedTuple):
         """As in `Linear`."""
         if len(shape) != 3 or shape[0] != self.in_channels:
             raise ValueError(f"expected images [N, {self.in_channels}, H, W], got [N, {', '.join(map(str, shape))}]")
+        if min(*self.kernel_size, *self.stride, *self.dilation, self.groups, self.pool) < 1 or min(self.margins) < 0:
+            raise ValueError(f"there is no such convolution: {self}")
         height, width = pixels = self.pixels(*shape[1:])
         if min(pixels) < 1:
             size = f"{shape[1]} x {shape[2]} pixels, padded"

@@ -64,7 +64,7 @@ def run(x: Tensor, operations: Sequence[Operation], *, product: Callable = matmu
 
     ValueError for shapes that do not fit, RuntimeError for what `checks.py` refuses.
     """
-    x = x if product is gathered else checked(x, operations)  # a tracer has no numbers to look at
+    x = checked(x, operations, traced=product is gathered)
     images = False
     for operation in operations:
         x = x.flatten(1) if images and not isinstance(operation.kind, Conv2d) else x

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -42,8 +42,7 @@ def to_truly_sparse(model: nn.Module, *, fold: bool = True) -> nn.Module:
 
 def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tensor, Tensor]], fold: bool) -> nn.Module:
     """A copy of `model` in which these layers (dense or masked) are truly sparse, with (positions, values) each."""
-    if any(has_hooks(layer) for layer in weights):
-        raise ValueError("a layer has forward or backward hooks, which its sparse form would not have: remove them")
+    check_plain(model, weights)
     runs = {run.layer: run for run in _runs(model, weights)} if fold else {}
     sparse = {}
     for layer, (positions, values) in weights.items():
@@ -58,6 +57,31 @@ def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tenso
         if type(block).forward is nn.Sequential.forward and not _SPARSE.isdisjoint(map(type, block)):
             block.__class__ = sequential_form(type(block))
     return without_dense_shortcuts(copied)
+
+
+def check_plain(model: nn.Module, layers: Iterable[nn.Module]) -> None:
+    """ValueError for a layer that is more than its weight and bias, or shares them: its sparse form would be less."""
+    owners: dict[int, list[str]] = {}
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append(f"{path}.{name}" if path else name)
+    names = {module: path for path, module in model.named_modules()}
+    for layer in layers:
+        name = names.get(layer) or "the layer"
+        if has_hooks(layer):
+            raise ValueError(f"{name} has forward or backward hooks, which its sparse form would not have: remove them")
+        if "forward" in vars(layer) or layer._modules or set(layer._buffers) - {"mask"} or len(layer._parameters) > 2:
+            raise ValueError(
+                f"{name} has a forward, buffers or modules of its own, which its sparse form would not have: leave it "
+                f"dense with exclude=, or make a class of it"
+            )
+        for parameter in layer.parameters(recurse=False):
+            if len(sharing := owners.get(id(parameter), [])) > 1:
+                blocks = [path.rpartition(".")[0] for path in sharing]
+                raise ValueError(
+                    f"{' and '.join(sharing)} are one parameter and would become several: untie them, or leave them "
+                    f"dense with exclude={[block for block in blocks if block]}"
+                )
 
 
 def without_dense_shortcuts(model: nn.Module) -> nn.Module:

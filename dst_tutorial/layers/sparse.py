@@ -158,7 +158,7 @@ class _Sparse(nn.Module):
     def _watch_gradient(self, x: Tensor, y: Tensor) -> None:
         """Keep the inputs, and the gradient of the outputs to come: together they tell that of every weight."""
         if y.requires_grad:
-            inputs = x.detach()
+            inputs = x.detach().to(self.values.dtype, copy=True)  # who owns x may write into it
             y.register_hook(lambda gradient: self._watched.add(self.values, (inputs, gradient.detach())))
 
     def _applied(self) -> list[tuple[Tensor, Tensor]]:

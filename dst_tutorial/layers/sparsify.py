@@ -11,7 +11,7 @@ from ..choices import choose
 from ..positions import draw_distinct
 from ..randomness import stream
 from .allocation import ALLOCATIONS, Counts, Shapes, allocate
-from .convert import with_sparse_layers, without_dense_shortcuts
+from .convert import check_plain, with_sparse_layers, without_dense_shortcuts
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
 from .sparse import SparseConv2d, SparseLinear
@@ -121,14 +121,7 @@ def sparsify(
             f"with weights{rest}{already}"
         )
 
-    for layer in dense.values():
-        owners = [n for n, m in model.named_modules() if any(p is layer.weight for p in m.parameters(recurse=False))]
-        if len(owners) > 1:
-            raise ValueError(
-                f"{' and '.join(owners)} share one weight and would get a mask each: untie them, or leave them dense "
-                f"with exclude={owners}"
-            )
-
+    check_plain(model, dense.values())
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
     _say_what_stays_dense(model, dense, left_out, sum(counts.values()))

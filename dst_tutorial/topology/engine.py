@@ -95,6 +95,7 @@ class DynamicSparsity:
         if self.drop_fraction:
             _refuse_several_processes()
         self._left_alone: set[str] = set()
+        self.start = {"seed": seed, "duration": duration}  # as it was given
         self.generator = stream(seed, "topology")
         self.steps = self.epochs = self.updates = 0
         self._notice_steps()

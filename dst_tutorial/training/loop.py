@@ -172,18 +172,17 @@ def fit(
     if topology.optimizer is not optimizer:
         raise ValueError("the engine steps another optimizer than the one given to fit: give the same to both")
     topology.expect(epochs, steps)
-    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels), **(config or {})}
+    run = {"seed": seed, "batch_size": batch_size, "data": data.name, "train_size": len(labels)}
+    if clash := [name for name, value in run.items() if (config or {}).get(name, value) != value]:
+        raise ValueError(f"config says {clash[0]} {config[clash[0]]!r}, and fit has {run[clash[0]]!r}: say it once")
+    run |= config or {}
     run |= {"optimizer": type(optimizer).__name__, "scheduler": scheduler and type(scheduler).__name__}
     run |= {"topology": {"algorithm": type(topology).__name__, **topology.settings()}, "test_once": test_once}
     if scheduler or topology.needs_duration or test_once:  # then a longer training is another one from its first step
         run["epochs"] = epochs
-
-    state = (run, model, optimizer, topology, scheduler, order, history)
     if checkpoint:
-        run |= {"optimizer_settings": optimizer.defaults, "images": _checksum(data)}
-        if topology.regrows:  # it keeps the number of weights
-            run["active_weights"] = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
-        run |= checkpoints.plain(run, "config")
+        run = checkpoints.plain(run | _details(model, data, optimizer, topology, scheduler), "config")
+    state = (run, model, optimizer, topology, scheduler, order, history)
     if checkpoint and Path(checkpoint).exists():
         _resume(checkpoint, epochs, *state)
     elif sparse_layers(model):
@@ -254,17 +253,42 @@ def _as_dataset(data) -> Dataset:
             f"fit trains on a Dataset(name, train_images, train_labels, test_images, test_labels) or a pair of tensors "
             f"(images, labels), and got a {type(data).__name__}. A DataLoader needs a loop of its own: see USING.md"
         ) from error
+    if labels.is_floating_point():
+        raise TypeError(f"labels are the numbers of the classes, whole; got {labels.dtype}")
     if len(images) != len(labels):
         raise ValueError(f"there are {len(images)} images and {len(labels)} labels")
     return Dataset("own", images, labels.long(), images[:0], labels[:0].long())
 
 
-def _checksum(data: Dataset) -> int:
-    """Of the training images and labels, so that a run goes on with its own."""
-    parts = (part.detach().cpu().contiguous() for part in (data.train_images, data.train_labels))
+def _details(model, data, optimizer, topology, scheduler) -> dict:
+    """What else makes a run another one. What moves in training is left out: it may be the live one that goes on."""
+    moved = {"params"} | ({"lr", "betas", "momentum"} if scheduler else set())
+    details = {
+        "optimizer_settings": [{k: v for k, v in group.items() if k not in moved} for group in optimizer.param_groups],
+        "scheduler_settings": scheduler and _at_rest(scheduler.state_dict()),
+        "engine": topology.start,
+        "frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+        "images": _checksum(data.train_images, data.train_labels, data.test_images, data.test_labels),
+    }
+    if topology.regrows:  # it keeps the number of weights
+        details["active_weights"] = {name: layer.active_weights for name, layer in sparse_layers(model).items()}
+        details["network"] = zlib.crc32(repr(model).encode())
+    return details
+
+
+_MOVES = ("last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial")
+
+
+def _at_rest(node):
+    if isinstance(node, dict):
+        return {key: _at_rest(value) for key, value in node.items() if key not in _MOVES}
+    return [_at_rest(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _checksum(*parts: Tensor) -> int:
     checksum = 0
     for part in parts:
-        checksum = zlib.crc32(part.reshape(-1).view(torch.uint8).numpy(), checksum)
+        checksum = zlib.crc32(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), checksum)
     return checksum
 
 
@@ -285,14 +309,28 @@ def _state(run, model, optimizer, topology, scheduler, order, history) -> dict:
     }
 
 
-_NEW = ("test_once", "optimizer_settings", "images", "active_weights")  # what checkpoints of format 1 do not tell
+# what checkpoints of format 1 do not tell
+_NEW = (
+    "test_once",
+    "optimizer_settings",
+    "scheduler_settings",
+    "engine",
+    "frozen",
+    "images",
+    "active_weights",
+    "network",
+)
+
+
+def _text(node) -> str:
+    return json.dumps(node, sort_keys=True)
 
 
 def _resume(path, epochs, run, model, optimizer, topology, scheduler, order, history) -> None:
     state = checkpoints.load(path)
     was = state["run"]
     known = {key for key in {**was, **run} if key in was or key not in _NEW}
-    differ = sorted(key for key in known if json.dumps(was.get(key)) != json.dumps(run.get(key)))
+    differ = sorted(key for key in known if _text(was.get(key)) != _text(run.get(key)))
     if differ:
         then, now = ({key: one.get(key) for key in differ} for one in (was, run))
         raise ValueError(f"{path} is the checkpoint of another run: it has {then}, this has {now}. Name another file.")

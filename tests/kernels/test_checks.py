@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse as scipy_sparse
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
 
 import dst_tutorial
@@ -27,7 +28,8 @@ ADDRESSES = {  # every function that reads an address, and what for
     ("kernels/checks.py", "place"),
     ("kernels/checks.py", "check_indices"),  # to know them again
     ("kernels/cpu.py", "_rooms"),  # memory of our own
-    ("kernels/cpu.py", "backward"),  # compared, or of tensors made there
+    ("kernels/cpu.py", "forward"),  # to see whether they have moved
+    ("kernels/cpu.py", "backward"),  # the same, or of tensors made there
     ("kernels/cpu.py", "<lambda>"),  # a row of `sums`, made there
     ("kernels/cpu.py", "_forward"),  # of tensors made there
     ("kernels/cpu.py", "_addressed"),  # after `check_indices`
@@ -252,6 +254,56 @@ def test_copies_that_were_saved_are_what_counts():
     torch.testing.assert_close(found, expected)
 
 
+MOVES = {
+    "other columns": lambda one: setattr(one.columns, "data", one.columns.clone()),
+    "other pointers": lambda one: setattr(one.row_pointers, "data", one.row_pointers.clone()),
+    "shared columns": lambda one: one.columns.share_memory_(),
+    "shared values": lambda one: one.values.data.share_memory_(),
+    "emptied columns": lambda one: one.columns.untyped_storage().resize_(0),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_what_has_moved_in_memory_since_the_forward_pass_is_not_read_where_it_was(move):
+    torch.manual_seed(0)
+    one = SparseLinear(500, 400, density=0.6)
+    y = one(torch.randn(3, 500))
+    MOVES[move](one)
+    with pytest.raises(RuntimeError, match="replaced since the forward pass"):
+        y.sum().backward()
+
+
+CHANGED = {
+    "padding": (-3, -3),
+    "stride": (0, 1),
+    "dilation": (-1, 1),
+    "pool": 0,
+    "kernel_size": (5, 5),
+    "groups": 2,
+    "in_channels": 3,
+    "out_channels": 40,
+    "_width": 7,
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_geometry_that_is_changed_later_is_looked_at_again(device, name):
+    conv = SparseConv2d(2, 4, 3, density=0.5, device=device)
+    setattr(conv, name, CHANGED[name])
+    channels = 3 if name == "in_channels" else 2
+    with pytest.raises((ValueError, RuntimeError)):
+        conv(torch.randn(1, channels, 9, 9, device=device))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_forward_mode_gradients_are_refused(device, keep):
+    one, x = layer(device=device), torch.randn(3, 6, device=device)
+    with torch.set_grad_enabled(keep), forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            one(dual)
+
+
 # --- gradients of gradients -------------------------------------------------------------------------------------------
 
 
@@ -312,6 +364,11 @@ def test_under_autocast_what_is_sparse_keeps_its_precision(device):
     torch.testing.assert_close(y.float(), model(x), rtol=0.1, atol=0.1)
     y.float().sum().backward()
     assert model[1].values.grad.dtype == torch.float32
+
+
+def test_autocast_casts_halves_alone(device):
+    with torch.autocast(device, torch.bfloat16), pytest.raises(RuntimeError, match=r"must be torch.float32"):
+        layer(device=device)(torch.ones(3, 6, device=device).double())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64, torch.int64])

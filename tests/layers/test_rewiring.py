@@ -180,3 +180,29 @@ def test_gradients_of_earlier_weights_are_forgotten(form):
         backward(layer, torch.randn(4, 7, dtype=torch.float64))
         optimizer.step()
     assert len(layer._watched.records) == 1
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_input_that_is_written_over_still_counts_as_it_was(name):
+    """As of a loader that fills one buffer again and again."""
+    make, shape = LAYERS[name]
+    found = []
+    for reuse in (False, True):
+        layer = pair(make, 0.5, 0)[1]
+        layer.watch(True)
+        x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        backward(layer, x)
+        if reuse:
+            x.zero_()
+        found.append(torch.cat([block for _, block in layer.gradient_blocks()]))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(8, 4), lambda: nn.Conv2d(2, 4, 2)])
+def test_an_update_under_autocast_behind_a_dense_layer(make):
+    layer = sparsify(make(), 0.5, kind="sparse")
+    layer.watch(True)
+    x = torch.randn((5, 8) if hasattr(layer, "in_features") else (5, 2, 4, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(x.bfloat16()).square().sum().backward()
+    assert all(block.dtype == torch.float32 for _, block in layer.gradient_blocks())

@@ -220,7 +220,7 @@ def test_any_model_with_linear_and_conv_layers():
 def test_tied_weights_are_refused():
     model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
     model[1].weight = model[0].weight
-    with pytest.raises(ValueError, match="0 and 1 share one weight"):
+    with pytest.raises(ValueError, match=r"0.weight and 1.weight are one parameter"):
         sparsify(model, 0.5)
 
 
@@ -362,11 +362,28 @@ def test_excluded_layers_stay_dense_and_do_not_count(kind):
 def test_tied_weights_have_a_way_out():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9))
     model[2].weight = model[0].weight
-    with pytest.raises(ValueError, match=r"0 and 2 share one weight.* exclude=\['0', '2'\]"):
+    with pytest.raises(ValueError, match=r"0.weight and 2.weight are one parameter.* exclude=\['0', '2'\]"):
         sparsify(model, 0.5)
     made = sparsify(model, 0.5, exclude=["0", "2"])
     assert made[2].weight is made[0].weight
     assert made[1].active_weights == 8
+
+
+@pytest.mark.parametrize("kind", ["masked", "sparse"])
+def test_shared_biases_and_what_a_layer_has_of_its_own_are_refused(kind):
+    """Their sparse forms would be untied, or less than they were."""
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    tied[1].bias = tied[0].bias
+    with pytest.raises(ValueError, match=r"0.bias and 1.bias are one parameter.* exclude="):
+        sparsify(tied, 0.5, kind=kind)
+    patched = nn.Sequential(nn.Linear(4, 4))
+    patched[0].forward = lambda x: 2 * nn.Linear.forward(patched[0], x)
+    with pytest.raises(ValueError, match="0 has a forward, buffers or modules of its own"):
+        sparsify(patched, 0.5, kind=kind)
+    buffered = nn.Sequential(nn.Linear(4, 4))
+    buffered[0].register_buffer("scale", torch.ones(4))
+    with pytest.raises(ValueError, match="of its own"):
+        sparsify(buffered, 0.5, kind=kind)
 
 
 def test_a_layer_without_weights_and_constant_outputs_are_said(caplog):

@@ -75,3 +75,13 @@ def test_an_export_to_onnx_names_the_way_and_the_way_works(model, x):
     session = runtime.InferenceSession(file.getvalue())
     (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32, torch.float16])
+def test_what_is_refused_is_refused_compiled_and_traced_too(dtype):
+    layer, x = SparseLinear(5, 4, density=0.5), torch.ones(2, 5)
+    torch._dynamo.reset()
+    with pytest.raises(Exception, match=r"must be torch.float32"):
+        torch.compile(layer, backend="eager")(x.to(dtype))
+    with pytest.raises(RuntimeError, match=r"must be torch.float32"):
+        torch.jit.trace(layer, x.to(dtype))

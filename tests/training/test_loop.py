@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path):
     fit(mlp(784, 8, 10), dataset, epochs=1, progress=False, checkpoint=static)
     other = mlp(784, 8, 8, 10)
     before = [p.clone() for p in other.parameters()]
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match=r"another run: it has .'network'"):
         fit(other, dataset, epochs=1, progress=False, checkpoint=static)
     assert all(map(torch.equal, before, other.parameters()))  # a refused checkpoint has overwritten nothing
     with pytest.raises(
@@ -410,6 +410,51 @@ def test_a_checkpoint_is_no_other_networks_or_images_or_optimisers(dataset, tmp_
     run()
 
 
+@pytest.mark.parametrize(
+    "what",
+    ["group", "decay", "scheduler", "duration", "seed", "frozen", "activation", "test images"],
+)
+def test_nor_one_that_differs_in_what_is_easily_overlooked(dataset, tmp_path, what):
+    def run(group=1e-3, decay=0.0, step=3, duration=24, seed=0, frozen=False, act=nn.ReLU, data=dataset):
+        torch.manual_seed(0)
+        model = sparsify(nn.Sequential(nn.Flatten(), nn.Linear(784, 16), act(), nn.Linear(16, 10)), 0.9)
+        model[1].weight.requires_grad_(not frozen)
+        optimizer = torch.optim.Adam([{"params": list(model.parameters()), "lr": group, "weight_decay": decay}])
+        engine = RigL(model, optimizer, update_interval=2, duration=duration, seed=seed)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step)
+        return fit(model, data, optimizer, epochs=1, topology=engine, scheduler=scheduler, progress=False,
+                   checkpoint=tmp_path / "c")  # fmt: skip
+
+    run()
+    other = {
+        "group": {"group": 1e-2},
+        "decay": {"decay": 0.5},
+        "scheduler": {"step": 1},
+        "duration": {"duration": 2400},
+        "seed": {"seed": 9},
+        "frozen": {"frozen": True},
+        "activation": {"act": nn.Tanh},
+        "test images": {"data": replace(dataset, test_images=dataset.test_images.flip(0))},
+    }[what]
+    with pytest.raises(ValueError, match="another run"):
+        run(**other)
+    run()
+
+
+def test_a_config_is_compared_as_it_is_meant(dataset, tmp_path):
+    def run(config, **options):
+        model, optimizer, engine = setup_run()
+        return fit(model, dataset, optimizer, epochs=1, topology=engine, progress=False, checkpoint=tmp_path / "c",
+                   config=config, **options)  # fmt: skip
+
+    run({1: 2, "a": {"x": 1, "y": 2}})
+    run({"a": {"y": 2, "x": 1}, 1: 2})  # in another order
+    with pytest.raises(ValueError, match=r"it has \{'1': 2\}, this has \{'1': 3\}"):
+        run({1: 3, "a": {"x": 1, "y": 2}})
+    with pytest.raises(ValueError, match="config says seed 7, and fit has 0: say it once"):
+        run({"seed": 7})
+
+
 def test_a_scheduler_that_has_moved_the_rate_is_no_other_optimiser(dataset, tmp_path):
     """Who runs a cell again after Ctrl-C comes with the live optimiser."""
 
@@ -447,6 +492,8 @@ def test_fit_says_what_it_takes(dataset):
     for data in (loader, dataset.train_images, None, "mnist"):
         with pytest.raises(TypeError, match=r"a pair of tensors \(images, labels\), and got a .*see USING.md"):
             fit(model, data, optimizer, epochs=1, progress=False)
+    with pytest.raises(TypeError, match="labels are the numbers of the classes"):
+        fit(model, (dataset.train_images, dataset.train_labels + 0.5), optimizer, epochs=1, progress=False)
     with pytest.raises(ValueError, match="256 images and 255 labels"):
         fit(model, (dataset.train_images, dataset.train_labels[1:]), optimizer, epochs=1, progress=False)
 
