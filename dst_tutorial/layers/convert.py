@@ -59,8 +59,11 @@ def with_sparse_layers(model: nn.Module, weights: Mapping[nn.Module, tuple[Tenso
     return without_dense_shortcuts(copied)
 
 
-def check_plain(model: nn.Module, layers: Iterable[nn.Module]) -> None:
-    """ValueError for a layer that is more than its weight and bias, or shares them: its sparse form would be less."""
+def check_plain(model: nn.Module, layers: Iterable[nn.Module], *, stripped: bool = True) -> None:
+    """ValueError for layers that share a parameter or have a forward of their own, which a copy would not.
+
+    A `stripped` copy has its weight and bias alone: then hooks, buffers and modules are refused, too.
+    """
     owners: dict[int, list[str]] = {}
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -68,12 +71,16 @@ def check_plain(model: nn.Module, layers: Iterable[nn.Module]) -> None:
     names = {module: path for path, module in model.named_modules()}
     for layer in layers:
         name = names.get(layer) or "the layer"
-        if has_hooks(layer):
-            raise ValueError(f"{name} has forward or backward hooks, which its sparse form would not have: remove them")
-        if "forward" in vars(layer) or layer._modules or set(layer._buffers) - {"mask"} or len(layer._parameters) > 2:
+        if stripped and has_hooks(layer):
             raise ValueError(
-                f"{name} has a forward, buffers or modules of its own, which its sparse form would not have: leave it "
-                f"dense with exclude=, or make a class of it"
+                f"{name} has forward or backward hooks, which its sparse form would not have: remove them, or leave it "
+                f"dense with exclude="
+            )
+        more = set(layer._buffers) - {"mask"} or layer._modules
+        if "forward" in vars(layer) or set(layer._parameters) != {"weight", "bias"} or (stripped and more):
+            raise ValueError(
+                f"{name} has a forward, parameters, buffers or modules of its own, which its sparse form would not "
+                f"have: leave it dense with exclude=, or make a class of it"
             )
         for parameter in layer.parameters(recurse=False):
             if len(sharing := owners.get(id(parameter), [])) > 1:

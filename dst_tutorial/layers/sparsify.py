@@ -121,7 +121,7 @@ def sparsify(
             f"with weights{rest}{already}"
         )
 
-    check_plain(model, dense.values())
+    check_plain(model, dense.values(), stripped=kind == "sparse")
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
     _say_what_stays_dense(model, dense, left_out, sum(counts.values()))

@@ -378,12 +378,27 @@ def test_shared_biases_and_what_a_layer_has_of_its_own_are_refused(kind):
         sparsify(tied, 0.5, kind=kind)
     patched = nn.Sequential(nn.Linear(4, 4))
     patched[0].forward = lambda x: 2 * nn.Linear.forward(patched[0], x)
-    with pytest.raises(ValueError, match="0 has a forward, buffers or modules of its own"):
+    with pytest.raises(ValueError, match="0 has a forward, parameters, buffers or modules of its own"):
         sparsify(patched, 0.5, kind=kind)
-    buffered = nn.Sequential(nn.Linear(4, 4))
-    buffered[0].register_buffer("scale", torch.ones(4))
-    with pytest.raises(ValueError, match="of its own"):
-        sparsify(buffered, 0.5, kind=kind)
+    normed = nn.Sequential(nn.Linear(4, 4))
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(normed[0])  # the old way, which leaves the class as it is
+    with pytest.raises(ValueError, match="of its own|has forward or backward hooks"):  # noqa: RUF043
+        sparsify(normed, 0.5, kind=kind)
+
+
+def test_hooks_and_buffers_stay_with_a_masked_layer_and_are_refused_of_a_sparse_one():
+    model, seen = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), []
+    model[0].register_buffer("scale", torch.ones(4))
+    model[1].register_forward_hook(lambda *_: seen.append("hook"))
+    masked = sparsify(model, 0.5)
+    masked(torch.ones(1, 4))
+    assert seen == ["hook"]
+    assert torch.equal(masked[0].scale, torch.ones(4))
+    with pytest.raises(ValueError, match="0 has a forward, parameters, buffers or modules of its own"):
+        sparsify(model, 0.5, kind="sparse", exclude="1")
+    with pytest.raises(ValueError, match="1 has forward or backward hooks"):
+        sparsify(model, 0.5, kind="sparse", exclude="0")
 
 
 def test_a_layer_without_weights_and_constant_outputs_are_said(caplog):
