@@ -20,12 +20,12 @@ class CSR(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self.row_pointers) - 1, self.width
+        return self.row_pointers.shape[0] - 1, self.width  # len() would make a tracer warn
 
     def rows(self) -> Tensor:
         """The row of every entry: int64 [active]."""
         rows = torch.arange(self.shape[0], device=self.columns.device)
-        return rows.repeat_interleave(self.row_pointers.diff(), output_size=len(self.columns))
+        return rows.repeat_interleave(self.row_pointers.diff(), output_size=self.columns.shape[0])
 
 
 def indices_of(positions: Tensor, rows: int, width: int) -> tuple[Tensor, Tensor]:
