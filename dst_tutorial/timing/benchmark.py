@@ -60,7 +60,7 @@ class Case(NamedTuple):
         if self.shape == (1, 28, 28):
             images = load_mnist().test_images
             return images[torch.arange(batch) % len(images)]
-        return torch.randn(batch, *self.shape, generator=torch.Generator().manual_seed(0))
+        return torch.randn(batch, *self.shape, generator=torch.Generator().manual_seed(0), device="cpu")
 
 
 CASES: dict[str, Case] = {
@@ -322,7 +322,7 @@ def bench(
             if work == "inference":
                 task = partial(_inference, model, inputs, **options)
             else:
-                labels = torch.randint(10, (batch,), generator=torch.Generator().manual_seed(0))
+                labels = torch.randint(10, (batch,), generator=torch.Generator().manual_seed(0), device="cpu")
                 task = partial(race_training, model, inputs, labels, **options)
             able = [name for name, method in METHODS.items() if work == "inference" or method.trains]
             found, missing = _leaving_out(task, methods or able)

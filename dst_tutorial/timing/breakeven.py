@@ -43,7 +43,7 @@ def layer_times(
 
     UnlikeWork if outputs differ from Dense+Mask's of the same sparsity.
     """
-    x = torch.randn(batch, width, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(batch, width, generator=torch.Generator().manual_seed(0), device="cpu")
     found, tasks, methods = [], [], list(methods)
     for first, sparsity in enumerate(sparsities):
         layer = sparsify(nn.Sequential(nn.Linear(width, width)), sparsity, allocation="uniform")
@@ -221,8 +221,8 @@ def _layer_step(connections: int, batch: int, density: float, random: torch.Gene
     width = round((connections / density) ** 0.5)
     layer = SparseLinear(width, width, density=connections / width**2, generator=random)
     optimizer = Adam(layer.parameters())
-    x = torch.randn(batch, width, generator=random, requires_grad=True)
-    gradient = torch.randn(batch, width, generator=random)
+    x = torch.randn(batch, width, generator=random, requires_grad=True, device="cpu")
+    gradient = torch.randn(batch, width, generator=random, device="cpu")
 
     def task() -> None:
         x.grad = None

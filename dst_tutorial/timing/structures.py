@@ -23,7 +23,7 @@ BLOCK = 16
 def scattered(rows: int, columns: int, sparsity: float, random: torch.Generator) -> Tensor:
     """bool [rows, columns]: the zeros anywhere."""
     total = rows * columns
-    mask = torch.zeros(total, dtype=torch.bool)
+    mask = torch.zeros(total, dtype=torch.bool, device="cpu")
     mask[draw_distinct(total, total - round(sparsity * total), random)] = True
     return mask.view(rows, columns)
 
@@ -68,7 +68,7 @@ def race(width: int = 1024, batch: int = 64, sparsity: float = 0.95, *, rounds: 
 
     "dense" is among the first rows only: no zero changes what it takes. UnlikeWork where outputs differ.
     """
-    x = torch.randn(batch, width, generator=stream(seed, "inputs"))
+    x = torch.randn(batch, width, generator=stream(seed, "inputs"), device="cpu")
     rows: dict[str, list[Row]] = {}
     tasks = []
     for zeros, (draw, own) in STRUCTURES.items():

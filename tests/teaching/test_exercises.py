@@ -349,6 +349,22 @@ def test_odd_answers_are_told_so_and_never_blamed_for_an_error_of_the_check(name
 
 
 @pytest.mark.parametrize("name", CHECKS)
+def test_a_default_device_of_the_readers_is_no_matter(name):
+    solution = getattr(CHECKS[name], name)
+    torch.set_default_device("meta")
+    try:
+        verdict = check_of(name)(lambda *arguments: _on_cpu(solution, arguments))
+    finally:
+        torch.set_default_device(None)
+    assert verdict.passed
+
+
+def _on_cpu(solution, arguments):
+    with torch.device("cpu"):
+        return solution(*arguments)
+
+
+@pytest.mark.parametrize("name", CHECKS)
 def test_an_error_of_the_answer_is_told(name):
     def wrong(*arguments):
         raise ZeroDivisionError("by zero")

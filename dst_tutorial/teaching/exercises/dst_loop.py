@@ -27,8 +27,8 @@ def check_drop_signed(answer) -> Verdict:
 
     def trial(seed: int, fraction: float) -> str | None:
         generator = torch.Generator().manual_seed(seed)
-        weight = torch.randn(6, 12, generator=generator) + 0.3  # more positive than negative ones
-        mask = torch.rand(6, 12, generator=generator) < 0.6
+        weight = torch.randn(6, 12, generator=generator, device="cpu") + 0.3  # more positive than negative ones
+        mask = torch.rand(6, 12, generator=generator, device="cpu") < 0.6
         if seed % 2:  # inactive weights are zeros, or what a stale momentum made of them: the mask alone counts
             weight = weight * mask
         after, expected = _ask_for_mask(answer, weight, mask, fraction), drop_signed(weight, mask, fraction)
@@ -64,7 +64,7 @@ def check_grow_elsewhere(answer) -> Verdict:
 
     def trial(seed: int, share: float) -> str | None:
         generator = torch.Generator().manual_seed(seed)
-        before = torch.rand(8, 10, generator=generator) < share
+        before = torch.rand(8, 10, generator=generator, device="cpu") < share
         active = before.flatten().nonzero().flatten()
         count = len(active) // 4
         after = before.clone()
@@ -80,7 +80,7 @@ def check_grow_elsewhere(answer) -> Verdict:
         return None
 
     def is_random() -> str | None:
-        before = torch.zeros(20, 20, dtype=torch.bool)
+        before = torch.zeros(20, 20, dtype=torch.bool, device="cpu")
         one, same, other = (
             _ask_for_mask(answer, before, before, 5, torch.Generator().manual_seed(s)) for s in (0, 0, 1)
         )

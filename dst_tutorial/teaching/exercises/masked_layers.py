@@ -17,10 +17,10 @@ def check_masked_gradient(answer) -> Verdict:
 
     def trial(batch: int, n_in: int, n_out: int, seed: int) -> str | None:
         generator = torch.Generator().manual_seed(seed)
-        mask = torch.rand(n_out, n_in, generator=generator) < 0.3
-        x = torch.randn(batch, n_in, generator=generator)
-        delta = torch.randn(batch, n_out, generator=generator)
-        layer = MaskedLinear(n_in, n_out, mask=mask)
+        mask = torch.rand(n_out, n_in, generator=generator, device="cpu") < 0.3
+        x = torch.randn(batch, n_in, generator=generator, device="cpu")
+        delta = torch.randn(batch, n_out, generator=generator, device="cpu")
+        layer = MaskedLinear(n_in, n_out, mask=mask, device="cpu")
         layer(x).backward(delta)
         gradient, expected = array_of(ask(answer, x, delta, mask), "The gradient"), layer.weight.grad.numpy()
         if gradient.shape != expected.shape:
@@ -53,7 +53,7 @@ def check_fan_in_std(answer) -> Verdict:
     """`answer(mask)`: for each unit of mask [out, in], sqrt(2 / its active inputs), and 0 for a unit with none."""
 
     def trial(rows: list[list[int]]) -> str | None:
-        mask = torch.tensor(rows, dtype=torch.bool)
+        mask = torch.tensor(rows, dtype=torch.bool, device="cpu")
         std, expected = array_of(ask(answer, mask), "The standard deviation"), fan_in_std(mask).numpy()
         if std.shape != expected.shape:
             return f"One number a unit is wanted, shape {list(expected.shape)}; yours is {list(std.shape)}."
