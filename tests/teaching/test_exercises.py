@@ -277,6 +277,27 @@ WRONG += [
     ("grow_elsewhere", lambda b, a, c, g: 2 * a.int(), "has other numbers"),
 ]  # fmt: skip
 
+
+def grow_neighbours(before, after, count, generator):
+    free = (~before & ~after).flatten().nonzero().flatten()
+    first = int(torch.randint(max(1, len(free)), (1,), generator=generator))
+    out = after.clone()
+    out.view(-1)[free.roll(-first)[:count]] = True
+    return out
+
+
+def warm_up_counted(task, runs):
+    return stopwatch(statistics.median, warm_up=False)(task, runs + 1)
+
+
+WRONG += [
+    ("fair_time", stopwatch(min), "and you report"),
+    ("fair_time", stopwatch(lambda times: times[0]), "and you report"),
+    ("fair_time", stopwatch(lambda times: times[-1]), "one slow call must not decide"),
+    ("fair_time", warm_up_counted, "one slow call must not decide"),
+    ("grow_elsewhere", grow_neighbours, "never grow together"),
+]
+
 DRESSES = {  # the solution in another dress
     "to_csr": [lambda v: list(v), lambda v: tuple(a.tolist() for a in v), lambda v: tuple(map(torch.as_tensor, v)),
                lambda v: (v[0].astype(np.float32).astype(float), v[1].astype(np.int32), v[2].astype(float))],

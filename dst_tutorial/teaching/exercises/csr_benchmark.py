@@ -75,6 +75,11 @@ def check_fair_time(answer) -> Verdict:
 
     return judge(
         trial,
-        (([0.02], 3, 0.02), ([0.3, 0.02], 3, 0.02), ([0.3, 0.02, 0.02, 0.4, 0.02], 5, 0.02)),
+        (
+            ([0.02], 3, 0.02),
+            ([0.3, 0.02], 3, 0.02),
+            ([0.3, 0.02, 0.02, 0.4, 0.02], 5, 0.02),
+            ([0.3, 0.005, 0.02, 0.2], 3, 0.02),  # neither the first, the last nor the fastest, nor the one before
+        ),
         "Right: warmed up, and not at the mercy of one bad call. On a GPU, wait for it before every look at the clock.",
     )

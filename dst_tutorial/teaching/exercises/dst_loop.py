@@ -88,6 +88,10 @@ def check_grow_elsewhere(answer) -> Verdict:
             return "Another generator gave the same connections. Choose them at random, with the generator."
         if not torch.equal(one, same):
             return "The same generator gave other connections. Pass the generator on, so that a seed repeats a run."
+        few = torch.zeros(1, 4, dtype=torch.bool, device="cpu")
+        grown = (_ask_for_mask(answer, few, few, 2, torch.Generator().manual_seed(seed)) for seed in range(100))
+        if len({tuple(mask.flatten().tolist()) for mask in grown}) < 6:  # a right answer misses a pair once in 10^7
+            return "Some pairs of connections never grow together. Draw them all, each set as likely as any other."
         return None
 
     verdict = judge(
