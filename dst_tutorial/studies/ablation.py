@@ -4,7 +4,11 @@ taken away from the best recipe. Each row is a recipe that differs from another 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
+import torch
+
+from ..topology import Rewirable, by_magnitude
 from ..training import RECIPES, Recipe
 from .paired import Difference, difference
 
@@ -24,6 +28,21 @@ def _but(recipe: Recipe, name: str, *, sparsify: dict | None = None, topology: d
 # place for them: all rows but the slides' own start from here.
 BASE = _but(RECIPES["slides"], "optimiser reset", topology={"reset_moments": True})
 
+
+def _reads_the_image(layer: Rewirable) -> bool:
+    return layer.weight_shape[1] == 1  # of SlideCNN conv1 alone: one channel
+
+
+def but_in_conv1(layer: Rewirable, fraction: float | Fraction, generator: torch.Generator) -> torch.Tensor:
+    """RigL's drop, but conv1's connections stay where they are."""
+    return by_magnitude(layer, 0 if _reads_the_image(layer) else fraction)
+
+
+def in_conv1_alone(layer: Rewirable, fraction: float | Fraction, generator: torch.Generator) -> torch.Tensor:
+    """RigL's drop, but all others stay where they are."""
+    return by_magnitude(layer, fraction if _reads_the_image(layer) else 0)
+
+
 ADDED = tuple(
     _but(BASE, f"slides + {name}", **changed)
     for name, changed in {
@@ -34,6 +53,9 @@ ADDED = tuple(
         "RigL's schedule, random growth": {"topology": _RIGL_SCHEDULE},
         "SET": {"algorithm": "SET"},
         "RigL": {"algorithm": "RigL"},
+        "RigL, conv1 stays": {"algorithm": "RigL", "topology": {"drop": but_in_conv1}},
+        "RigL in conv1 alone": {"algorithm": "RigL", "topology": {"drop": in_conv1_alone}},
+        "RigL, dropped at random": {"algorithm": "RigL", "topology": {"drop": "random"}},
         "barring": {"topology": {"bar_dropped": True}},
         "cosine learning rate": {"learning_rate_schedule": "cosine"},
         f"learning rate {MODERN.learning_rate:g}": {"learning_rate": MODERN.learning_rate},
@@ -49,6 +71,7 @@ TAKEN = tuple(
         "conv1 at 5%": {"sparsify": {"densities": {"first": 0.05}}},
         "initialised as dense": {"sparsify": {"init": "dense"}},
         "random growth": {"topology": {"grow": "random"}},
+        "dropped at random": {"topology": {"drop": "random"}},
         "SET for RigL": {"algorithm": "SET"},
         "the slides' update for RigL": {"algorithm": "slides", "topology": {"reset_moments": True}},
         "static mask": {"algorithm": "static"},
@@ -82,11 +105,13 @@ MATTER = (
     "slides + ERK",
     "slides + fan-in initialisation",
     "slides + RigL",
+    "slides + RigL, dropped at random",
     "slides + cosine learning rate",
     "slides + static mask",
     f"modern, uniform for {_ALLOCATION}",
     "modern, initialised as dense",
     "modern, random growth",
+    "modern, dropped at random",
     "modern, SET for RigL",
     "modern, static mask",
     "modern, constant learning rate",

@@ -94,7 +94,7 @@ EXPERIMENTS = {
             "mnist1d",
             "SET, RigL and their controls on MNIST-1D, where accuracy does not saturate",
             recipes=("dense-cosine", "small-dense", "static", "set", "erk-rigl"),
-            seeds=(42, 43, 44, 45, 46),
+            seeds=tuple(range(42, 52)),
             epochs=60,
             sparsities=(0.8, 0.9, 0.95),
             network="MLP1D",
@@ -133,6 +133,7 @@ EXPERIMENTS = {
             recipes=(
                 *("modern", "lean", "modern-static", "tuned-small-dense", "tuned-narrow-dense", "tuned-narrow-lean"),
                 *("tuned-dense", "tuned-dense-constant"),
+                *("fused-small-dense", "fused-narrow-dense", "fused-narrow-lean"),
             ),
             seeds=FRESH,
             epochs=10,
@@ -143,7 +144,10 @@ EXPERIMENTS = {
         Experiment(
             "headline",
             "what is claimed loudest, once more: three sparse recipes and their rivals on ten seeds of their own",
-            recipes=("modern", "lean", "erk-rigl", "tuned-dense", "dense-cosine", "tuned-small-dense"),
+            recipes=(
+                *("modern", "lean", "erk-rigl", "tuned-dense", "dense-cosine", "tuned-small-dense"),
+                *("fused-small-dense", "fused-narrow-lean"),
+            ),
             seeds=FRESHER,
             epochs=10,
             backend="sparse",
@@ -176,7 +180,7 @@ EXPERIMENTS = {
                 f"the rows that matter, on {about}",
                 recipes=(BASE, *(r for r in (*ADDED, *TAKEN) if r.name in MATTER), *PATH, "modern",
                          "tuned-small-dense", "tuned-dense", "tuned-dense-constant"),
-                seeds=FRESH,
+                seeds=(*FRESH, *range(205, 210)),
                 epochs=epochs,
                 network=network,
                 data_set=data_set,

@@ -321,7 +321,7 @@ class DynamicSparsity:
 
     def _choose_dropped(self, name: str, layer: Rewirable, active: Tensor, free: int) -> Tensor:
         """By the drop rule, which may be a reader's own: its mistake must not cost a connection."""
-        chosen = self._positions(self._drop(layer, self.fraction_of(name, layer)), self._drop, "drop")
+        chosen = self._positions(self._drop(layer, self.fraction_of(name, layer), self.generator), self._drop, "drop")
         dropped = chosen.unique()  # sorted
         if len(dropped) != len(chosen) or not among(dropped, active).all():
             raise ValueError(

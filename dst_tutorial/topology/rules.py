@@ -51,15 +51,21 @@ class Rewirable(Protocol):
         """Set stored weights of inactive connections to exact zeros (nothing to do where none are stored)."""
 
 
-# --- drop: which connections go. (layer, fraction) -> positions -------------------------------------------------------
+# --- drop: which connections go. (layer, fraction, generator) -> positions --------------------------------------------
 
 
-def by_magnitude(layer: Rewirable, fraction: float | Fraction) -> Tensor:
+def by_magnitude(layer: Rewirable, fraction: float | Fraction, generator: torch.Generator | None = None) -> Tensor:
     """Drop the floor(fraction * active) smallest |w|. Of equal ones the first positions go."""
     return _nearest_to_zero(layer.active_positions(), layer.active_values(), fraction)
 
 
-def by_sign(layer: Rewirable, fraction: float | Fraction) -> Tensor:
+def by_lot(layer: Rewirable, fraction: float | Fraction, generator: torch.Generator) -> Tensor:
+    """Drop floor(fraction * active) connections, each equally likely: the control of the other rules."""
+    active = layer.active_positions()
+    return active[draw_distinct(len(active), exact_floor(fraction, len(active)), generator).to(active.device)]
+
+
+def by_sign(layer: Rewirable, fraction: float | Fraction, generator: torch.Generator | None = None) -> Tensor:
     """SET's drop: that fraction of the positive weights, and of the negative ones; each time those nearest to zero.
 
     A weight of exactly zero counts as positive.
@@ -139,7 +145,7 @@ def _size(gradients: Tensor) -> Tensor:
     return gradients.abs().nan_to_num_(nan=math.inf, posinf=math.inf)
 
 
-DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign}
+DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign, "random": by_lot}
 GROW: dict[str, Callable] = {"random": at_random, "gradient": by_gradient}
 
 # --- schedules: progress in [0, 1) up to the last update -> what is left of the drop fraction -------------------------

@@ -153,7 +153,7 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
         torch.manual_seed(seed)
         model = network()
         if recipe.small:
-            return _small(recipe, network, model, sparsity)
+            model, sparsity = _small(recipe, network, model, sparsity), 0.0
     if recipe.sparsify is None:
         return model
     if algorithm_of(recipe).regrows:

@@ -16,7 +16,7 @@ class Recipe:
     algorithm: str = "static"  # a name of `ALGORITHMS`
     topology: dict = field(default_factory=dict)  # options of the algorithm, where they are not its own
     small: bool | str = False  # a dense network in its place: of as many parameters as the sparse one (True), or of as
-    # many multiplications as that of another recipe (its name)
+    # many multiplications as that of another recipe (its name); with `sparsify` it has our layers, without a zero
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
@@ -31,6 +31,7 @@ _SLIDES = {"allocation": "uniform", "init": "dense"}
 _ERK = {"allocation": "erk", "init": "fan_in"}
 _TAPERED = {"allocation": "tapered", "init": "fan_in"}
 _LEAN = {"allocation": "er", "init": "fan_in", "densities": {"conv1": 0.75, "conv2": 0.09}}
+_DENSE_VALUES = {"init": "dense"}
 _COSINE = {"learning_rate_schedule": "cosine"}
 
 RECIPES = {
@@ -62,6 +63,13 @@ RECIPES = {
         Recipe("tuned-narrow-dense", "a dense network of as many multiplications as modern's", small="modern",
                learning_rate=3e-3, **_COSINE),
         Recipe("tuned-narrow-lean", "a dense network of as many multiplications as lean's", small="lean",
+               learning_rate=2e-3, **_COSINE),
+        # the same through the kernels of the truly sparse layers, so that seconds compare networks and not libraries
+        Recipe("fused-small-dense", "tuned-small-dense in truly sparse layers that lack no weight", _DENSE_VALUES,
+               small=True, learning_rate=5e-3, **_COSINE),
+        Recipe("fused-narrow-dense", "tuned-narrow-dense, likewise", _DENSE_VALUES, small="modern",
+               learning_rate=3e-3, **_COSINE),
+        Recipe("fused-narrow-lean", "tuned-narrow-lean, likewise", _DENSE_VALUES, small="lean",
                learning_rate=2e-3, **_COSINE),
         Recipe("tuned-dense", "all weights", learning_rate=2e-3, **_COSINE),
         Recipe("tuned-dense-constant", "all weights, with the slides' constant learning rate"),

@@ -203,7 +203,7 @@ def test_own_criteria():
         model,
         drop_fraction=0.5,
         bar_dropped=True,
-        drop=lambda layer, fraction: layer.active_positions()[-9:],
+        drop=lambda layer, fraction, generator: layer.active_positions()[-9:],
         grow=lambda layer, taken, count, generator: torch.tensor(sorted({*range(36)} - {*taken.tolist()})[:count]),
     )
     active = model.active_positions()
@@ -303,8 +303,8 @@ def test_an_engine_that_must_know_the_duration_asks_for_it():
 @pytest.mark.parametrize(
     ("rule", "complaint"),
     [
-        (lambda layer, fraction: layer.active_positions()[[0, 0, 1]], "it returned 3, 2 distinct"),
-        (lambda layer, fraction: torch.arange(20), "of them inactive"),
+        (lambda layer, fraction, generator: layer.active_positions()[[0, 0, 1]], "it returned 3, 2 distinct"),
+        (lambda layer, fraction, generator: torch.arange(20), "of them inactive"),
     ],
 )
 def test_a_drop_rule_that_errs_costs_no_connection(rule, complaint):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from test_engine import engine_for, shake, with_sgd
 from torch import nn
 
@@ -15,7 +16,7 @@ from dst_tutorial.layers import masked
 from dst_tutorial.layers.sparsify import sparse_layers
 from dst_tutorial.positions import exact_floor
 from dst_tutorial.topology.algorithms import RigL
-from dst_tutorial.topology.rules import at_random, by_gradient, by_sign
+from dst_tutorial.topology.rules import at_random, by_gradient, by_lot, by_sign
 
 
 @settings(max_examples=60)
@@ -31,6 +32,30 @@ def test_sets_drop_takes_the_same_share_of_both_signs(n_in, n_out, fraction, see
         expected |= {p for _, p in same[: exact_floor(fraction, len(same))]}
     dropped = by_sign(layer, fraction).tolist()
     assert dropped == sorted(expected)
+
+
+def test_a_drop_by_lot_takes_each_connection_equally_often():
+    layer = sparsify(nn.Linear(20, 10), 0.9, seed=0)
+    shake(layer, 0)
+    active = layer.active_positions()
+    times, rounds, generator = torch.zeros(200), 3000, torch.Generator().manual_seed(0)
+    for _ in range(rounds):
+        dropped = by_lot(layer, 0.3, generator)
+        assert len(dropped) == len(dropped.unique()) == 6  # floor(0.3 * 20)
+        times[dropped] += 1
+    assert times.sum() == times[active].sum()
+    assert stats.chisquare(times[active].numpy()).pvalue > 0.001
+
+
+def test_a_drop_by_lot_is_the_same_in_both_forms():
+    masks = []
+    for kind in ("masked", "sparse"):
+        model = sparsify(mlp(20, 10), 0.8, kind=kind, seed=0)
+        engine = engine_for(model, drop="random", drop_fraction=0.3, seed=1)
+        for _ in range(3):
+            assert engine.update() == 12
+        masks.append(model.fc1.active_positions())
+    assert torch.equal(*masks)
 
 
 def dense_gradients(model, x, loss):

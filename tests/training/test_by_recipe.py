@@ -179,3 +179,18 @@ def test_the_recipes_hold_from_50_to_99_5_percent(dataset, network, sparsity, na
 def test_an_unknown_recipe_names_those_there_are():
     with pytest.raises(ValueError, match="unknown recipe 'nope'; choose from dense, slides"):
         find_recipe("nope")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("fused-small-dense", "tuned-small-dense"),
+                                              ("fused-narrow-dense", "tuned-narrow-dense"),
+                                              ("fused-narrow-lean", "tuned-narrow-lean")])  # fmt: skip
+def test_a_small_network_in_our_layers_is_the_same_network(ours, theirs):
+    fused, plain = (build(RECIPES[name], SlideCNN, 0.95, 1, "sparse") for name in (ours, theirs))
+    assert count_weights(fused) == count_weights(plain)
+    assert not any(type(layer) in (torch.nn.Conv2d, torch.nn.Linear) for layer in fused)
+    images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(fused(images), plain(images))
+    assert {**vars(RECIPES[ours]), "name": 0, "about": 0, "sparsify": 0} == {
+        **vars(RECIPES[theirs]), "name": 0, "about": 0, "sparsify": 0
+    }  # fmt: skip
