@@ -70,7 +70,7 @@ def facts_of(runs: list[dict]) -> dict[str, str]:
     """What most tables say of runs that differ in their seed alone."""
     last = runs[0]["summary"]
     return {
-        "sparsity": _sparsity(runs[0]["config"]["sparsity"], last["backend"]),
+        "sparsity": _sparsity(runs[0]["config"]),
         "test accuracy": f"{mean_sd(accuracies(runs), 2)}%",
         "weights + biases": f"{last['active_weights']:,} + {last['biases']:,}",
         "multiplications": f"{100 * last['macs'] / last['dense_macs']:.1f}%" if "macs" in last else "not counted",
@@ -78,10 +78,11 @@ def facts_of(runs: list[dict]) -> dict[str, str]:
     }
 
 
-def _sparsity(sparsity: float, backend: str) -> str:
-    if backend != "dense":
-        return f"{100 * sparsity:g}%"
-    return f"dense, as small as {100 * sparsity:g}%" if sparsity else "dense"
+def _sparsity(config: dict) -> str:
+    sparsity, recipe = config["sparsity"], config["recipe"]
+    if recipe["small"]:
+        return f"dense, as small as {100 * sparsity:g}%"
+    return f"{100 * sparsity:g}%" if recipe["sparsify"] else "dense"
 
 
 def provenance_line(results: dict) -> str:

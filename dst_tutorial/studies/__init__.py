@@ -9,7 +9,7 @@ from . import slides
 from .ablation import ADDED, BASE, MODERN, PATH, TAKEN, effects
 from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, condense, load_atlas, train_point
 from .experiments import EXPERIMENTS
-from .paired import TIE, Difference, difference
+from .paired import MARGINS, Difference, difference, holm
 from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, recorded_timings, slide8
 from .results import (
     accuracies,
@@ -20,6 +20,7 @@ from .results import (
     final_accuracies,
     load_masks,
     load_results,
+    margin_of,
     typical_seconds,
 )
 from .runner import run_missing

@@ -10,7 +10,7 @@ import torch
 
 from ..topology import Rewirable, by_magnitude
 from ..training import RECIPES, Recipe
-from .paired import Difference, difference
+from .paired import MARGINS, Difference, difference
 
 MODERN = RECIPES["modern"]
 _ALLOCATION = MODERN.sparsify["allocation"]
@@ -118,10 +118,16 @@ MATTER = (
 )
 
 
-def effects(accuracies: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Difference]]:
+# The slides' and our "uniform" is one density for all layers. The one in RigL's paper leaves the first layer dense.
+_TOLD = {"conv1 dense": "conv1 dense (RigL's Uniform)"}
+
+
+def effects(
+    accuracies: Mapping[str, Sequence[float]], margin: float = MARGINS["mnist"]
+) -> dict[str, dict[str, Difference]]:
     """What each row changes, paired by seed: group -> row -> difference from the recipe it was made from.
 
-    `accuracies[recipe]`, one a seed; rows that were not run are left out.
+    `accuracies[recipe]`, one a seed; rows that were not run are left out. Level within `margin` points.
     """
     groups = {
         "added to the slides' protocol": {BASE.name: (BASE, RECIPES["slides"])}
@@ -130,7 +136,7 @@ def effects(accuracies: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Di
     }
     return {
         group: {
-            told: difference(accuracies[row.name], accuracies[base.name])
+            _TOLD.get(told, told): difference(accuracies[row.name], accuracies[base.name], margin)
             for told, (row, base) in rows.items()
             if row.name in accuracies and base.name in accuracies
         }

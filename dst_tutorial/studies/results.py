@@ -10,7 +10,7 @@ import numpy as np
 from ..paths import reading, results_folder
 from ..topology import Mask, Masks
 from ..training import History, Snapshot
-from .paired import Difference, difference
+from .paired import MARGINS, Difference, difference
 
 
 def load_results(name: str, folder: Path | None = None) -> dict:
@@ -55,8 +55,16 @@ def accuracy_curves(results: dict) -> dict[str, list[list[float]]]:
     }
 
 
+def margin_of(results: dict) -> float:
+    """What counts as level on the data set of a result file, in points."""
+    return MARGINS[results["runs"][0]["config"]["data_set"].partition("-")[0]]
+
+
 def differences(results: dict, recipe: str, rival: str) -> dict[float, Difference]:
-    """Test accuracy of `recipe` minus that of `rival`, by sparsity, paired by seed; all-weights rivals have one."""
+    """Test accuracy of `recipe` minus that of `rival`, by sparsity; all-weights rivals have one.
+
+    Paired by seed: one that only one side has does not count.
+    """
 
     def by_seed(name: str) -> dict[float, dict[int, float]]:
         found: dict[float, dict[int, float]] = {}
@@ -67,7 +75,11 @@ def differences(results: dict, recipe: str, rival: str) -> dict[float, Differenc
 
     mine, other = by_seed(recipe), by_seed(rival)
     pairs = {sparsity: (mine[sparsity], other.get(sparsity, other.get(0.0))) for sparsity in mine}
-    return {sparsity: difference(list(a.values()), [b[seed] for seed in a]) for sparsity, (a, b) in pairs.items() if b}
+    return {
+        sparsity: difference(*zip(*((a[seed], b[seed]) for seed in a if seed in b), strict=True), margin_of(results))
+        for sparsity, (a, b) in pairs.items()
+        if b
+    }
 
 
 def at_sparsity(results: dict, sparsity: float) -> dict:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from scipy import stats
 
 from dst_tutorial.show import plots
 from dst_tutorial.studies.ablation import ADDED, BASE, MATTER, MODERN, PATH, TAKEN
 from dst_tutorial.studies.experiments import EXPERIMENTS
-from dst_tutorial.studies.paired import TIE, Difference, difference
+from dst_tutorial.studies.paired import MARGINS, Difference, difference, holm
 from dst_tutorial.studies.results import differences, load_results
 from dst_tutorial.studies.selection import CONTENDERS, ONLY_AT_95, TUNED_AT, chosen, validation
 from dst_tutorial.training.recipes import RECIPES
@@ -124,15 +125,69 @@ def test_the_interval_is_that_of_student(pairs):
     assert found.seeds == 5
     opposite = difference(b, a)
     assert opposite.mean == pytest.approx(-found.mean)
-    assert {found.verdict, opposite.verdict} in ({"tie"}, {"more", "less"})
+    assert {found.verdict, opposite.verdict} in ({"level"}, {"undecided"}, {"more", "less"})
 
 
 @pytest.mark.parametrize(
     ("mean", "low", "high", "verdict"),
-    [(0.5, 0.1, 0.9, "more"), (-0.5, -0.9, -0.1, "less"), (0.5, -0.1, 1.1, "tie"), (TIE - 0.01, 0.1, 0.2, "tie")],
+    [
+        (0.5, 0.1, 0.9, "more"),
+        (-0.5, -0.9, -0.1, "less"),
+        (0.05, -0.05, 0.15, "level"),
+        (0.12, 0.1, 0.14, "level"),  # surely more than nothing, and surely too little to count
+        (-0.14, -0.25, -0.04, "undecided"),  # surely less, but by how much?
+        (-2.16, -4.41, 0.09, "undecided"),  # perhaps nothing, perhaps four points
+        (0.5, -0.1, 1.1, "undecided"),
+    ],
 )
-def test_a_tie_is_called_a_tie(mean, low, high, verdict):
+def test_a_verdict_can_be_that_we_do_not_know(mean, low, high, verdict):
     assert Difference(mean, low, high, 5).verdict == verdict
+
+
+def test_a_margin_belongs_to_a_data_set():
+    wide = Difference(0.5, -0.2, 0.9, 5, margin=MARGINS["mnist1d"])
+    assert wide.verdict == "level"
+    assert Difference(0.5, -0.2, 0.9, 5).verdict == "undecided"
+    for name in EXPERIMENTS:
+        if EXPERIMENTS[name].data_set.partition("-")[0] not in MARGINS:
+            raise AssertionError(f"no margin for {EXPERIMENTS[name].data_set}")
+
+
+@given(
+    mean=st.floats(-1, 1), sd=st.floats(0.01, 1), seeds=st.integers(2, 20), margin=st.sampled_from([*MARGINS.values()])
+)
+def test_as_many_seeds_as_it_says_decide_and_one_fewer_does_not(mean, sd, seeds, margin):
+    def after(n):
+        half = float(stats.t.ppf(0.975, n - 1)) * sd / n**0.5
+        return Difference(mean, mean - half, mean + half, n, margin)
+
+    enough = after(seeds).seeds_to_decide
+    if enough is None:
+        assert after(1000).verdict == "undecided"
+        assert "over 1000 seeds would decide" in after(seeds).told
+        return
+    assert after(enough).verdict != "undecided"
+    assert enough == seeds or after(enough - 1).verdict == "undecided"
+    assert (f"{enough} seeds would decide" in after(seeds).told) == (after(seeds).verdict == "undecided")
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=30))
+def test_holms_correction_is_that_of_its_definition(ps):
+    found = holm({str(i): Difference(0, 0, 0, 5, p=p) for i, p in enumerate(ps)})
+    m, order = len(ps), sorted(range(len(ps)), key=ps.__getitem__)
+    for rank, i in enumerate(order):
+        expected = max(min(1.0, (m - j) * ps[order[j]]) for j in range(rank + 1))
+        assert found[str(i)] == pytest.approx(expected)
+    assert list(found) == [str(i) for i in range(m)]
+
+
+def test_holm_keeps_false_alarms_of_a_table_at_one_in_twenty():
+    random, alarms, plain = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        table = {i: difference(random.normal(size=5), random.normal(size=5)) for i in range(20)}
+        plain += any(found.p < 0.05 for found in table.values())
+        alarms += any(p < 0.05 for p in holm(table).values())
+    assert alarms / 400 < 0.08 < 0.5 < plain / 400
 
 
 def test_what_is_not_paired_is_refused():
@@ -154,11 +209,11 @@ def test_what_is_no_number_is_refused(wrong):
 
 
 def test_pictures_of_comparisons_say_what_they_show():
-    gain, tie = Difference(0.5, 0.3, 0.7, 5), Difference(0.01, -0.2, 0.2, 5)
+    gain, tie = Difference(0.5, 0.3, 0.7, 5), Difference(0.01, -0.1, 0.1, 5)
     picture = plots.effects({"added": {"ERK": gain}, "taken": {"reset": tie, "RigL": Difference(-0.3, -0.4, -0.2, 5)}})
     assert isinstance(picture, Figure)
     assert "ERK +0.50 [+0.30, +0.70] (more)" in picture.get_label()
-    assert "reset +0.01 [-0.20, +0.20] (tie)" in picture.get_label()
+    assert "reset +0.01 [-0.10, +0.10] (level)" in picture.get_label()
 
     picture = plots.waterfall({"slides": [96.5, 97.0], "+ ERK": [98.5, 98.7]}, {"dense": [99.1, 99.3]})
     bars = picture.axes[0].patches
@@ -169,7 +224,7 @@ def test_pictures_of_comparisons_say_what_they_show():
     point = {"accuracies": [99.0, 99.2], "weights": 67_173, "macs": 1_000_000, "seconds": 75.0}
     picture = plots.frontier({"modern": [point, point | {"weights": 13_435, "macs": 300_000}], "tuned-dense": [point]})
     assert len([axes for axes in picture.axes if axes.get_xlabel()]) == 3
-    assert "modern: 67,173 weights, 1,000 thousand multiplications, 75 s: 99.10%" in picture.get_label()
+    assert "modern: 67,173 weights, 1,000,000 multiplications, 75 s: 99.10%" in picture.get_label()
 
 
 # --- rivals -----------------------------------------------------------------------------------------------------------
@@ -177,7 +232,10 @@ def test_pictures_of_comparisons_say_what_they_show():
 
 def runs_of(name, sparsity, accuracies):
     return [
-        {"config": {"recipe": {"name": name}, "sparsity": sparsity, "seed": seed}, "summary": {"test_accuracy": a}}
+        {
+            "config": {"recipe": {"name": name}, "sparsity": sparsity, "seed": seed, "data_set": "mnist"},
+            "summary": {"test_accuracy": a},
+        }
         for seed, a in accuracies.items()
     ]
 
@@ -188,7 +246,7 @@ def test_rivals_are_paired_by_seed_whatever_the_order_of_the_runs():
             *runs_of("mine", 0.9, {1: 97.0, 2: 98.0, 3: 99.5}),
             *runs_of("mine", 0.99, {3: 95.0, 1: 93.0, 2: 94.0}),
             *runs_of("sparse rival", 0.9, {3: 99.0, 2: 98.0, 1: 96.0}),
-            *runs_of("dense", 0.0, {2: 99.0, 3: 99.5, 1: 98.0}),
+            *runs_of("dense", 0.0, {2: 99.0, 3: 99.5, 1: 98.0, 4: 90.0}),  # a seed that the others do not have
         ]
     }
     found = differences(results, "mine", "dense")

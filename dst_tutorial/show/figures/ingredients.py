@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from ...studies import BASE, MODERN, PATH, at_sparsity, effects, final_accuracies, load_results, slides
+from ...studies import BASE, MODERN, PATH, at_sparsity, effects, final_accuracies, holm, load_results, slides
 from .. import plots
 from ..pictures import pictures
 from ..tables import table_of
@@ -43,17 +43,24 @@ def ablation() -> Figure:
 
 def ablation_rows(accuracies: Mapping[str, list[float]]) -> list[dict[str, str]]:
     """What each ingredient is worth, with its interval: `accuracies[recipe]`, one a seed."""
+    changes = {(group, name): change for group, rows in effects(accuracies).items() for name, change in rows.items()}
+    corrected = holm(changes)
     return [
         {
             "group": group,
             "row": name,
             "difference, points [95% interval]": str(change),
-            "verdict": change.verdict,
+            "verdict": change.told.removeprefix(f"{change} "),
+            "p": _probability(change.p),
+            f"p of {len(changes)} (Holm)": _probability(corrected[group, name]),
             "seeds": str(change.seeds),
         }
-        for group, changes in effects(accuracies).items()
-        for name, change in changes.items()
+        for (group, name), change in changes.items()
     ]
+
+
+def _probability(p: float) -> str:
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
 
 
 _RUNS = "results/ablation.json, results/frontier.json"

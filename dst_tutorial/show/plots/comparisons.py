@@ -7,15 +7,23 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ...studies import TIE, Difference
+from ...studies import Difference
 from .look import BLACK, BLUE, GREEN, GREY, LOOKS, NAMES, SLIDE, VERMILLION, new_axes, new_figure, styled
 
-_VERDICTS = {"more": (GREEN, "^"), "less": (VERMILLION, "v"), "tie": (GREY, "o")}
+_VERDICTS = {  # colour, marker, filled?
+    "more": (GREEN, "^", True),
+    "less": (VERMILLION, "v", True),
+    "level": (BLACK, "o", True),
+    "undecided": (GREY, "o", False),
+}
 
 
 @styled
 def effects(groups: Mapping[str, Mapping[str, Difference]]) -> Figure:
-    """A panel a group: how much each thing changes test accuracy (points), with its 95% interval; the band is a tie."""
+    """A panel a group: how much each thing changes test accuracy (points), with its 95% interval.
+
+    The band is the margin within which two are level. Filled: decided.
+    """
     told = ". ".join(
         f"{title}: {'; '.join(f'{name} {change} ({change.verdict})' for name, change in changes.items())}"
         for title, changes in groups.items()
@@ -24,13 +32,14 @@ def effects(groups: Mapping[str, Mapping[str, Difference]]) -> Figure:
     figure = new_figure(SLIDE, 1.1 + 0.36 * rows, f"Paired differences of test accuracy, in points. {told}.")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, (title, changes) in zip(panels, groups.items(), strict=True):
-        axes.axvspan(-TIE, TIE, color=GREY, alpha=0.18, linewidth=0)
+        margin = next(iter(changes.values())).margin
+        axes.axvspan(-margin, margin, color=GREY, alpha=0.18, linewidth=0)
         axes.axvline(0, color=BLACK, linewidth=0.8)
         for row, change in enumerate(changes.values()):
-            colour, marker = _VERDICTS[change.verdict]
+            colour, marker, filled = _VERDICTS[change.verdict]
             axes.plot([change.low, change.high], [row, row], color=colour, linewidth=2)
             axes.plot(change.mean, row, marker, color=colour, markersize=8,
-                      markerfacecolor="white" if change.verdict == "tie" else colour)  # fmt: skip
+                      markerfacecolor=colour if filled else "white")  # fmt: skip
             axes.annotate(f"{change.mean:+.2f}", (1, row), xycoords=("axes fraction", "data"), va="center",
                           xytext=(4, 0), textcoords="offset points", fontsize=9)  # fmt: skip
         axes.set(yticks=range(len(changes)), yticklabels=list(changes), ylim=(len(changes) - 0.5, -0.5))
@@ -78,14 +87,20 @@ def waterfall(steps: Mapping[str, Sequence[float]], controls: Mapping[str, Seque
 def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure:
     """Test accuracy against weights, multiplications and seconds of training: a panel each, a line a recipe.
 
-    `points[recipe]`: mappings with "accuracies" (percent, one a seed), "weights", "macs" (of one image) and "seconds"
-    (of the whole training). Dots are means, whiskers reach from the lowest to the highest seed.
+    `points[recipe]`: mappings with "accuracies" (percent, one a seed), and as far as a panel should show it "weights",
+    "macs" (of one image) and "seconds" (of the whole training). Dots are means, whiskers reach from the lowest to the
+    highest seed.
     """
+    costs = {
+        "weights": "{:,} weights",
+        "macs": "{:,.0f} multiplications",
+        "seconds": "{:.0f} s",
+    }
     told = ". ".join(
         f"{NAMES.get(name, name)}: "
         + "; ".join(
-            f"{p['weights']:,} weights, {p['macs'] / 1e3:,.0f} thousand multiplications, {p['seconds']:.0f} s: "
-            f"{np.mean(p['accuracies']):.2f}%"
+            ", ".join(cost.format(p[kind]) for kind, cost in costs.items() if kind in p)
+            + f": {np.mean(p['accuracies']):.2f}%"
             for p in line
         )
         for name, line in points.items()
@@ -96,7 +111,8 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
     for axes, (kind, label) in zip(panels, kinds.items(), strict=True):
         for name, line in points.items():
             colour, marker, style = LOOKS.get(name, (GREY, "d", "-."))
-            ordered = sorted(line, key=lambda point, kind=kind: point[kind])
+            if not (ordered := sorted((p for p in line if kind in p), key=lambda point, kind=kind: point[kind])):
+                continue
             means = np.array([np.mean(point["accuracies"]) for point in ordered])
             ends = np.array([[min(p["accuracies"]), max(p["accuracies"])] for p in ordered]).T
             axes.errorbar([p[kind] for p in ordered], means, np.abs(ends - means), color=colour, marker=marker,
@@ -106,5 +122,5 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
                        minor_locator=NullLocator())  # fmt: skip
     panels[0].set(ylabel="test accuracy (%)")
     figure.suptitle(title)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
