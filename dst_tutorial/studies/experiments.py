@@ -85,9 +85,9 @@ EXPERIMENTS = {
         ),
         Experiment(
             "algorithms",
-            "SET and RigL as their papers have them, on the slides' network and budget, and their controls",
-            recipes=("erk-rigl", "static", "small-dense", "set", "dense-cosine"),
-            seeds=(42, 43, 44),
+            "SET, RigL and gradual pruning on the slides' network and budget, and their controls",
+            recipes=("erk-rigl", "static", "small-dense", "set", "gmp", "dense-cosine"),
+            seeds=(42, 43, 44, 45, 46),
             epochs=10,
         ),
         Experiment(
