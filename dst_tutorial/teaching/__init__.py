@@ -7,9 +7,10 @@ from .. import require
 
 require("IPython", "ipywidgets", extra="[notebooks]")
 
+from .exercises.algorithms import check_drop_count, check_drop_signed
 from .exercises.closing_the_gap import check_most_in_convolution, check_paired_interval
 from .exercises.csr_benchmark import check_cold_and_warm, check_fair_time
-from .exercises.dst_loop import check_drop_signed, check_grow_elsewhere
+from .exercises.dst_loop import check_grow_elsewhere, check_updated
 from .exercises.judging import solution_of
 from .exercises.mask_evolution import check_explored, check_returned
 from .exercises.masked_layers import check_fan_in_std, check_masked_gradient

@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 from dst_tutorial.teaching.exercises import (
+    algorithms,
     closing_the_gap,
     csr_benchmark,
     dst_loop,
@@ -25,8 +26,10 @@ CHECKS = {
     "most_nonzeros": sparsity_basics,
     "masked_gradient": masked_layers,
     "fan_in_std": masked_layers,
-    "drop_signed": dst_loop,
     "grow_elsewhere": dst_loop,
+    "updated": dst_loop,
+    "drop_signed": algorithms,
+    "drop_count": algorithms,
     "explored": mask_evolution,
     "returned": mask_evolution,
     "cold_and_warm": csr_benchmark,
@@ -46,7 +49,7 @@ def by_magnitude(weight, mask, fraction):
 
 
 def largest_of_either_sign(weight, mask, fraction):
-    return dst_loop.drop_signed(torch.where(weight == 0, 0, 1 / weight), mask, fraction)
+    return algorithms.drop_signed(torch.where(weight == 0, 0, 1 / weight), mask, fraction)
 
 
 def grow_anywhere(before, after, count, generator):
@@ -254,7 +257,7 @@ def destroyed(matrix):
 
 
 def by_sign_alone(weight, mask, fraction):
-    return dst_loop.drop_signed(weight, torch.ones_like(mask), fraction) & mask
+    return algorithms.drop_signed(weight, torch.ones_like(mask), fraction) & mask
 
 
 def emptied(masks):
@@ -298,6 +301,46 @@ WRONG += [
     ("grow_elsewhere", grow_neighbours, "never grow together"),
 ]
 
+
+def an_update(*, largest=False, values=None, count=0, seeded=True, only_elsewhere=False):
+    """The solution, but for one choice."""
+
+    def answer(weight, mask, fraction, generator):
+        if not seeded:
+            generator = torch.Generator().manual_seed(7)
+        active = mask.flatten().nonzero().flatten()
+        order = weight.flatten()[active].abs().argsort(descending=largest)
+        after = mask.clone()
+        after.view(-1)[active[order[: int(fraction * len(active))]]] = False
+        grow = dst_loop.grow_elsewhere if only_elsewhere else grow_anywhere
+        new = grow(mask, after, int(mask.sum() - after.sum()), generator)
+        if count:
+            new.view(-1)[new.flatten().nonzero().flatten()[:count]] = False
+        return weight * after if values is None else torch.where(after, weight, values), new
+
+    return answer
+
+
+WRONG += [
+    ("updated", lambda w, m, f, g: m, "Return two, in this order"),
+    ("updated", an_update(count=1), "grow as many as you drop"),
+    ("updated", an_update(largest=True), "smallest of"),
+    ("updated", an_update(values=torch.tensor(0.01)), "An inactive position has a weight"),
+    ("updated", an_update(seeded=False), "the same connections"),
+    ("updated", an_update(only_elsewhere=True), "Some positions never grow"),
+    ("updated", lambda w, m, f, g: (2 * dst_loop.updated(w, m, f, g)[0], dst_loop.updated(w, m, f, g)[1]),
+     "should keep its weight"),
+    ("updated", lambda w, m, f, g: ((n := dst_loop.updated(w, m, f, g)[1]) * torch.where(w == 0, 0.1, w), n),
+     "should start from zero"),
+    ("updated", lambda w, m, f, g: (w.zero_(), m), "changed its arguments"),
+    ("drop_count", lambda a, s, n: int(0.3 * a), "falls along a cosine"),
+    ("drop_count", lambda a, s, n: int(0.15 * (1 + np.cos(np.pi * s / n)) * a), "not at the end of the training"),
+    ("drop_count", lambda a, s, n: int(0.15 * (1 + np.cos(np.pi * s / 0.75 / n)) * a), "nothing is dropped"),
+    ("drop_count", lambda a, s, n: algorithms.drop_count(a, s, n) + 1, "Round down"),
+    ("drop_count", lambda a, s, n: 0.15 * (1 + np.cos(np.pi * s / 0.75 / n)) * a, "should be whole"),
+    ("drop_count", lambda a, s, n: 5, "and you drop 5"),
+]  # fmt: skip
+
 DRESSES = {  # the solution in another dress
     "to_csr": [lambda v: list(v), lambda v: tuple(a.tolist() for a in v), lambda v: tuple(map(torch.as_tensor, v)),
                lambda v: (v[0].astype(np.float32).astype(float), v[1].astype(np.int32), v[2].astype(float))],
@@ -306,6 +349,8 @@ DRESSES = {  # the solution in another dress
     "fan_in_std": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.double, tuple],
     "drop_signed": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.int, torch.Tensor.float],
     "grow_elsewhere": [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.int, torch.Tensor.double],
+    "updated": [list, lambda v: [a.tolist() for a in v], lambda v: (v[0].double(), v[1].int())],
+    "drop_count": [float, np.int64, torch.tensor],
     "explored": [float, torch.tensor, np.float32, lambda v: [v]],
     "returned": [int, float, torch.tensor, lambda v: np.array([v])],
     "cold_and_warm": [list, np.array, torch.tensor, lambda v: tuple(map(np.float64, v))],

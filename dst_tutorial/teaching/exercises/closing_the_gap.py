@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: solutions, and the checks that tell what is wrong with an answer."""
+"""Exercises of notebook 08: solutions, and the checks that tell what is wrong with an answer."""
 
 import math
 

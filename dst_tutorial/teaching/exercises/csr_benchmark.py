@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: solutions, and the checks that tell what is wrong with an answer."""
+"""Exercises of notebook 06: solutions, and the checks that tell what is wrong with an answer."""
 
 import time
 from statistics import mean, median, pstdev

@@ -117,6 +117,11 @@ def mask_of(value, what: str, shape: tuple[int, ...]) -> np.ndarray:
     return found.astype(bool)
 
 
+def ask_for_mask(answer: Callable, *arguments) -> torch.Tensor:
+    """What it returns, if that is a mask of the shape of its second argument."""
+    return torch.from_numpy(mask_of(ask(answer, *arguments), "The new mask", arguments[1].shape))
+
+
 def number_of(value, what: str) -> float:
     """One finite number."""
     found = array_of(value, what)

@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: solutions, and the checks that tell what is wrong with an answer."""
+"""Exercises of notebook 05: solutions, and the checks that tell what is wrong with an answer."""
 
 import itertools
 

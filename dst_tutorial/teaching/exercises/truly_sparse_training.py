@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: solutions, and the checks that tell what is wrong with an answer."""
+"""Exercises of notebook 07: solutions, and the checks that tell what is wrong with an answer."""
 
 import numpy as np
 from scipy.sparse import csr_array
