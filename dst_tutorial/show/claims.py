@@ -25,8 +25,8 @@ class Claim:
     expected: str = REPRODUCED  # the verdict that the prose relies on
 
 
-TRAINING, MASKS, FOOLED = "03, The slides' experiment", "04, The slide's picture", "05, The benchmark that fooled us"
-STORAGE, TABLE = "01, What 95% less weighs", "05, The table that stands"
+TRAINING, MASKS, FOOLED = "03, The slides' experiment", "05, The slide's picture", "06, The benchmark that fooled us"
+STORAGE, TABLE = "01, What 95% fewer weights save", "06, The table that stands"
 CLAIMS = (
     Claim("1", "a network trains with 95% fewer parameters", "yes", "every seed above 95%", checks.it_trains, TRAINING),
     Claim("1, 2, 8", "fewer parameters", "95%", "0.5 points", checks.fewer_parameters, "01, The paradox"),
@@ -53,7 +53,7 @@ CLAIMS = (
           checks.by_epoch, TRAINING),
     Claim("7", "sparsity at the start", "95%", "0.05 points", checks.sparse_at_the_start, MASKS),
     Claim("7", "sparsity after topology updates", "about 95%", "constant", checks.sparse_ever_after, MASKS),
-    Claim("7", "the topology changes", "yes", "some of it", checks.topology_changes, "04, How little it explored"),
+    Claim("7", "the topology changes", "yes", "some of it", checks.topology_changes, "05, How little it explored"),
     Claim("8", "samples timed", "100", "exact", checks.samples, FOOLED, ARTEFACT),
     Claim("8", "runs averaged", "10", "deviation under 2.97 means", checks.ten_runs, FOOLED, ARTEFACT),
     Claim("8", "Dense+Mask (CPU), mean of 10 runs", "25.03 ms", "no run of more than twice the mean",
@@ -67,7 +67,7 @@ CLAIMS = (
     Claim("8", "GPU: Dense+Mask faster than CSR", "1.53 times", "0.3", checks.gpu_ratio, TABLE, NOT_MEASURED),
     Claim("9", "sparse formats cost overhead at low sparsity", "yes", "break-even near 50%",
           checks.overhead_at_low_sparsity, STORAGE),
-    Claim("9, 10", "energy", "no number", "–", lambda: Finding("–", NOT_MEASURED), "05, The barriers, again",
+    Claim("9, 10", "energy", "no number", "–", lambda: Finding("–", NOT_MEASURED), "06, The barriers, again",
           NOT_MEASURED),
 )  # fmt: skip
 
