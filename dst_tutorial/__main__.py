@@ -253,20 +253,26 @@ def claims(
     out: Annotated[Path | None, typer.Option(help="The file; figures/claims.md by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the ledger of the slides' claims; fail if a verdict is not the one the notebooks rely on.
+    """Write the ledgers of the slides' claims and of our own headlines; fail if the results do not carry the prose.
 
-    It fails, too, where a result file is not the one that the figures were drawn from. `--json` has the ledger's rows.
+    It fails, too, where a result file is not the one that the figures were drawn from. `--json` has the ledgers' rows.
     """
-    from .show import changed_results, complaints, judged, ledger
+    from .show import changed_results, complaints, headlines, judged, ledger, not_carried, stated
 
-    rows = judged()
+    rows, said = judged(), stated()
     changed = changed_results(figures_folder())
-    wrong = complaints(rows) + [f"{file} changed since the figures were drawn: `make figures`" for file in changed]
+    wrong = (
+        complaints(rows)
+        + not_carried(said)
+        + [f"{file} changed since the figures were drawn: `make figures`" for file in changed]
+    )
     file = out or figures_folder() / "claims.md"
     if not wrong:
         write(file, ledger(rows).encode())
-    well = f"{file}: every claim has the verdict that the notebooks rely on"
-    _answer(as_json, {"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows}, *(wrong or [well]))
+        write(file.with_name("headlines.md"), headlines(said).encode())
+    well = f"{file}: every claim has the verdict that the notebooks rely on, and every headline is carried"
+    document = {"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows, "headlines": said}
+    _answer(as_json, document, *(wrong or [well]))
     if wrong:
         print(f"error: {len(wrong)} complaint(s); {file} is left as it was", file=sys.stderr)
         raise typer.Exit(1)

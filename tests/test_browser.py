@@ -255,10 +255,10 @@ GUESS = None
         ("01_sparsity_basics.ipynb", [GUESS, STORAGE]),
         ("02_masked_layers.ipynb", [["sparsity"]]),
         ("03_dst_loop.ipynb", [DST]),
-        ("04_mask_evolution.ipynb", [TIME_MACHINE, OBSERVATORY]),
-        ("05_csr_benchmark.ipynb", [GUESS, BREAK_EVEN]),
-        ("06_truly_sparse_training.ipynb", [MEMORY]),
-        ("07_closing_the_gap.ipynb", [GUESS]),
+        ("05_mask_evolution.ipynb", [TIME_MACHINE, OBSERVATORY]),
+        ("06_csr_benchmark.ipynb", [GUESS, BREAK_EVEN]),
+        ("07_truly_sparse_training.ipynb", [MEMORY]),
+        ("08_closing_the_gap.ipynb", [GUESS]),
     ],
 )
 def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, explorers):

@@ -2,10 +2,11 @@
 
 `plots/` draws and knows no result file. `figures/` takes recorded results to it, a module a study, and makes the rows
 of its tables; `pictures.py` and `tables.py` make files of both, `gallery.py` writes them all. `claims.py` lists the
-slides' numbers, `checks.py` judges them.
+slides' numbers, `checks.py` judges them; `headlines.py` does the same for our own sentences.
 """
 
 from . import figures, plots
 from .claims import CLAIMS, complaints, judged, ledger
 from .gallery import changed_results, write_all
+from .headlines import HEADLINES, headlines, not_carried, sentences, stated
 from .tables import markdown, provenance_line

@@ -1,4 +1,4 @@
-"""Notebook 05: from which sparsity on truly sparse pays, on the reader's machine."""
+"""Notebook 06: from which sparsity on truly sparse pays, on the reader's machine."""
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Notebook 04: the mask time machine."""
+"""Notebook 05: the mask time machine."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Notebook 04: the topology observatory. Everything is computed from the positions of active weights alone."""
+"""Notebook 05: the topology observatory. Everything is computed from the positions of active weights alone."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Notebooks 01 and 06: what a sparse matrix, and training one, take in memory."""
+"""Notebooks 01 and 07: what a sparse matrix, and training one, take in memory."""
 
 import ipywidgets as ipw
 import torch

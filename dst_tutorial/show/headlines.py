@@ -1,0 +1,299 @@
+"""Our own headlines: each sentence of the README and of "What we saw" that compares or counts, and what carries it.
+
+`python -m dst_tutorial claims` looks each up in the recorded results and fails where a result no longer carries its
+sentence. What a notebook finds out while it runs, it asserts in its own cells: the ledger says by which line.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..paths import figures_folder
+from ..studies import (
+    Point,
+    at_sparsity,
+    by_recipe_and_sparsity,
+    difference,
+    differences,
+    effects,
+    final_accuracies,
+    load_atlas,
+    load_results,
+    load_timings,
+    typical_seconds,
+)
+from ..timing import row_of, rows_of
+from . import checks
+from .checks import ARTEFACT, NOT_REPRODUCED, REPRODUCED, Finding
+from .figures import accuracies_at_95, claim_changes
+from .tables import Rows, markdown, mean_sd
+
+Check = Callable[[], tuple[str, bool]]  # -> (what was measured, does it carry the sentence?)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A sentence, where it stands, and what carries it."""
+
+    where: str  # "README", or a notebook's number
+    begins: str  # the sentence's first words; one of "What we saw" is a whole item of the list
+    source: str  # result files; or "its cells"
+    checks: tuple[Check, ...] = ()
+    cells: tuple[str, ...] = ()  # lines of that notebook's code that assert it
+
+
+# --- what carries a sentence ------------------------------------------------------------------------------------------
+
+
+def gap(experiment: str, recipe: str, rival: str, *verdicts: str, sparsity: float = 0.95) -> Check:
+    """The paired difference of two recipes has one of these verdicts."""
+
+    def check() -> tuple[str, bool]:
+        found = differences(load_results(experiment), recipe, rival)
+        one = found.get(sparsity, found.get(0.0))
+        return f"{recipe} - {rival}, {100 * sparsity:g}%: {one.told}", one.verdict in verdicts
+
+    return check
+
+
+def accuracy(experiment: str, recipe: str, low: float, high: float, sparsity: float = 0.95) -> Check:
+    """The mean test accuracy (percent) of a recipe lies in between."""
+
+    def check() -> tuple[str, bool]:
+        found = final_accuracies(at_sparsity(load_results(experiment), sparsity))[recipe]
+        return f"{recipe}: {mean_sd(found, 2)}%", low <= statistics.mean(found) <= high
+
+    return check
+
+
+def mean_gap(experiment: str, recipe: str, rival: str, low: float, high: float) -> Check:
+    """The mean difference lies in between, in points."""
+
+    def check() -> tuple[str, bool]:
+        found = final_accuracies(load_results(experiment))
+        one = difference(found[recipe], found[rival])
+        return f"{recipe} - {rival}: {one}", low <= one.mean <= high
+
+    return check
+
+
+def effect(half: str, row: str, *verdicts: str) -> Check:
+    """A row of the ablation ("added" or "changed") has one of these verdicts."""
+
+    def check() -> tuple[str, bool]:
+        found = effects(accuracies_at_95())
+        one = next(rows for group, rows in found.items() if group.startswith(half))[row]
+        return f"{row}: {one.told}", one.verdict in verdicts
+
+    return check
+
+
+def on(network: str, claim: str, *verdicts: str) -> Check:
+    """A claim has one of these verdicts on a network ("more": it holds)."""
+
+    def check() -> tuple[str, bool]:
+        one = claim_changes()[claim][network]
+        return f"{claim}, {network}: {one.told}", one.verdict in verdicts
+
+    return check
+
+
+def explored(experiment: str, recipe: str, below: float) -> Check:
+    """In every run, less than that share of all positions was ever active."""
+
+    def check() -> tuple[str, bool]:
+        runs = [run for run in load_results(experiment)["runs"] if run["summary"]["recipe"] == recipe]
+        most = max(run["exploration_rate"] for run in runs)
+        return f"{recipe}: {100 * most:.2f}% explored at most", most < below
+
+    return check
+
+
+def times(work: str, batch: int, method: str, than: str, low: float, high: float = float("inf")) -> Check:
+    """In every recorded benchmark of the slides' network, one thread: `method` takes so many times as long."""
+
+    def check() -> tuple[str, bool]:
+        ratios = []
+        for run in load_timings("benchmark", case="slides", work=work, batch=batch, threads=1, sparsity=0.95):
+            one, other = (row_of(rows_of(run), name) for name in (method, than))
+            ratios += [one.times(other)] if one and other else []
+        told = " and ".join(f"{ratio:.1f}" for ratio in sorted(ratios))
+        return f"{work}, batch {batch}: {method} takes {told} times as long as {than}", (
+            bool(ratios) and low <= min(ratios) and max(ratios) <= high
+        )
+
+    return check
+
+
+def seconds(experiment: str, recipe: str, rival: str, low: float, high: float) -> Check:
+    """`rival` trains so many times as long as `recipe`, in the runs of an experiment at one sparsity."""
+
+    def check() -> tuple[str, bool]:
+        found = {
+            name: typical_seconds(runs) for (name, _), runs in by_recipe_and_sparsity(load_results(experiment)).items()
+        }
+        ratio = found[rival] / found[recipe]
+        return f"{rival} trains {ratio:.1f} times as long as {recipe}", low <= ratio <= high
+
+    return check
+
+
+def claimed(check: Callable[[], Finding], *verdicts: str) -> Check:
+    """What became of a number on the slides."""
+
+    def look() -> tuple[str, bool]:
+        found = check()
+        return found.measured, found.verdict in (verdicts or (REPRODUCED,))
+
+    return look
+
+
+def in_the_atlas(sparsity: float, grow: str, interval: int, low: float, high: float) -> Check:
+    """The explorer's point is so many points ahead of its static mask."""
+
+    def check() -> tuple[str, bool]:
+        points = load_atlas().points
+        gain = difference(points[Point(sparsity, interval, grow=grow)].final, points[Point(sparsity).static].final)
+        return f"by {grow} every {interval} steps at {100 * sparsity:g}%: {gain}", low <= gain.mean <= high
+
+    return check
+
+
+# --- the sentences ----------------------------------------------------------------------------------------------------
+
+
+def _cells(where: str, begins: str, *cells: str) -> Headline:
+    return Headline(where, begins, "its cells", cells=cells)
+
+
+HEADLINES: tuple[Headline, ...] = (
+    _cells("01", "A trained network can lose most of its weights",
+           "assert lost[0.7] < 3", 'assert curves["at random"][0.7] < curves["smallest first"][0.7] - 10'),
+    _cells("01", "At 95% it needs fine-tuning", 'assert tuned > curves["smallest first"][0.95] + 20'),
+    _cells("01", "COO, CSR and CSC store", "assert (csr.indptr == row_pointers).all()"),
+    Headline("01", "95% fewer weights are about 90% less memory", "counted",
+             (claimed(checks.memory_saved, NOT_REPRODUCED), claimed(checks.overhead_at_low_sparsity))),
+    _cells("01", "The same budget of weights",
+           'assert min(ends["ERK"], ends["dense convolutions"]) > ends["uniform"]', "assert 0.12 < share < 0.14"),
+    _cells("01", "ERK spends it by the layers' shapes",
+           "assert all(abs(ours[name] - theirs[name]) <= 1 for name in shapes)"),
+    _cells("02", "A masked layer is a dense layer", "assert (mine.weight.grad[~mask] == 0).all()"),
+    _cells("02", "A uniform 95% of the slides' network",
+           "assert (active, biases) == (67_175, 2_186)", "assert conv1.sum() == 8 and blind >= 8"),
+    Headline("02", "Dense+Mask holds more bytes than dense", "counted, results/benchmark.json",
+             (claimed(checks.masks_save_nothing), times("training step", 64, "Dense+Mask", "dense", 1.0, 2.0))),
+    Headline("02", "Weights drawn for the dense fan-in", "results/slides.json, its cells",
+             (gap("slides", "slides-fan-in", "slides", "undecided"),),
+             ('assert signal["N(0, 2/k)"] > signal["rescaled"] > 100 * signal["the dense values"]',
+              'assert min(accuracy["rescaled"], accuracy["N(0, 2/k)"]) > accuracy["the dense values"]')),
+    _cells("03", "A topology update drops", "assert after.sum() == before.sum()"),
+    _cells("03", "The engine is two functions", "assert torch.equal(layer.mask, after)"),
+    Headline("03", "The slides' table is reproduced", "results/slides.json",
+             (claimed(checks.gap), mean_gap("slides", "dense", "slides", 2, 3))),
+    Headline("03", "A static mask from the same seeds", "results/slides.json",
+             (mean_gap("slides", "slides", "slides-static", 0.2, 0.3),)),
+    Headline("03", "Five updates of 10% explore less than 7.5%", "results/slides.json, its cells",
+             (explored("slides", "slides", 0.075),), ("assert conv1_moves == 0",)),
+    Headline("03", "In the explorer's short trainings", "results/atlas.json",
+             (*(in_the_atlas(0.95, "gradient", n, 0.8, 1) for n in (20, 100)), in_the_atlas(0.95, "random", 5, -2, -0.2),
+              *(in_the_atlas(0.99, "gradient", n, 10, 20) for n in (20, 100)),
+              *(in_the_atlas(0.99, "random", n, 0, 10) for n in (20, 100)))),
+    _cells("05", "The sparsity is the same after every update",
+           "assert mask.active == recorded.masks_at(0)[name].active"),
+    Headline("05", "The slides' protocol explores less than 7.5%", "results/slides.json",
+             (explored("slides", "slides", 0.075),)),
+    _cells("05", "`conv1` never moves", "assert len(conv1) == 1"),
+    _cells("05", "Newcomers are dropped first", "assert share > 0.5"),
+    _cells("05", "SET explores far more than RigL", 'assert found["set"][-1] > found["erk-rigl"][-1] > 0.075',
+           'assert came_back["erk-rigl"] > came_back["set"]'),
+    _cells("05", "RigL's topology comes to read",
+           'assert in_the_middle(degrees["RigL"]) > 1.2 * in_the_middle(degrees["start"])',
+           'assert middle["each epoch, decay"] > middle["each epoch, no decay"] + 0.1'),
+    _cells("05", "Two seeds end with two topologies", 'assert found["at the end"][1] < 0.25'),
+    _cells("05", "At 99% and more many units are lost",
+           'assert all(sum(shares["RigL"][s]) > sum(shares["start"][s]) for s in (0.99, 0.995))'),
+    Headline("06", "Ten times cannot vary by more than three means", "the slides' numbers",
+             (claimed(checks.ten_runs, ARTEFACT),)),
+    _cells("06", "A fair benchmark compares outputs first", 'raise AssertionError("unlike work was timed")'),
+    Headline("06", "Off-the-shelf CSR on a CPU", "results/benchmark.json",
+             (times("inference", 100, "torch CSR", "Dense+Mask", 0.5, 2),)),
+    Headline("06", "Kernels made for it are more than ten times faster", "results/benchmark.json",
+             (times("inference", 100, "torch CSR", "truly sparse", 10),
+              times("inference", 100, "Dense+Mask", "truly sparse", 10),
+              times("inference", 100, "ONNX Runtime, dense", "truly sparse", 1.5),
+              times("inference", 1, "ONNX Runtime, dense", "truly sparse", 0.1, 1.05))),
+    Headline("06", "In bytes CSR pays from 50% on", "counted", (claimed(checks.overhead_at_low_sparsity),)),
+    _cells("07", "Truly sparse training is loops", "assert np.allclose(dx, dense.T @ g)"),
+    _cells("07", "It is the same algorithm as Dense+Mask", "assert gap < 1e-9 and overlap == 1 and len(masks) >= 5"),
+    _cells("07", "It holds a sixteenth", 'assert held["Dense+Mask"] >= 16 * ours'),
+    Headline("07", "A training step of the slides' network at 95%", "results/benchmark.json, its cells",
+             (times("training step", 64, "Dense+Mask", "truly sparse", 8, 13),),
+             ('assert step_ms["Dense+Mask"][1] > 3 * ours',
+              'assert small["small dense, our layers"] < small["small dense, torch"]')),
+    _cells("07", "A network with ten billion possible weights",
+           "assert most < 1000 and moved.any() and last.test_accuracy > 15"),
+    Headline("07", "In three seeds a small dense network", "results/forms.json",
+             (mean_gap("forms", "small-dense", "erk-rigl", 0.15, 0.25),
+              gap("forms", "small-dense", "erk-rigl", "undecided", sparsity=0.95))),
+)  # fmt: skip
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+HEAD = """\
+# Our headlines
+
+Each sentence of the README and of the notebooks' "What we saw" that compares or counts, and what carries it.
+{} sentences; {} rest on recorded results or on counting, the others on assertions that stop the notebook if they fail.
+
+Written by `python -m dst_tutorial claims`, which fails where a result no longer carries its sentence. *Level*, *more*,
+*less* and *undecided* are verdicts on paired differences, with 95% intervals over seeds (notebook 04).
+
+"""
+
+
+def sentences(where: str) -> list[str]:
+    """What is claimed there, line breaks aside: the items of the README's "What we found", a notebook's "What we saw"."""
+    checkout = figures_folder().parent
+    if where == "README":
+        prose = (checkout / "README.md").read_text(encoding="utf-8")
+    else:
+        (path,) = (checkout / "notebooks").glob(f"{where}_*.ipynb")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        prose = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    claimed = re.search(r"^## What we (?:saw|found)$(.*?)^## ", prose, re.S | re.M).group(1)
+    return [" ".join(item.split()) for item in re.split(r"^- ", claimed, flags=re.M)[1:]]
+
+
+def stated(headlines: Iterable[Headline] | None = None) -> list[dict]:
+    """The ledger's rows; "carried": do the results carry the sentence now?"""
+    rows = []
+    for headline in HEADLINES if headlines is None else headlines:
+        found = [check() for check in headline.checks]
+        said = [sentence for sentence in sentences(headline.where) if sentence.startswith(headline.begins)]
+        rows.append(
+            {
+                "where": headline.where,
+                "sentence": said[0] if said else headline.begins,
+                "from": headline.source,
+                "measured": "; ".join([*(told for told, _ in found), *(f"`{line}`" for line in headline.cells)]),
+                "carried": len(said) == 1 and all(holds for _, holds in found),
+            }
+        )
+    return rows
+
+
+def not_carried(rows: Iterable[dict]) -> list[str]:
+    """A complaint for each sentence that the results do not carry, or that is not there."""
+    told = "{where}: {sentence!r} is not there, or not carried by {from}: {measured}"
+    return [told.format(**row) for row in rows if not row["carried"]]
+
+
+def headlines(rows: list[dict]) -> str:
+    """The ledger as Markdown."""
+    columns = ("where", "sentence", "from", "measured")
+    counted = sum(row["from"] != "its cells" for row in rows)
+    table: Rows = [{column: row[column].replace("|", "\\|") for column in columns} for row in rows]
+    return HEAD.format(len(rows), counted) + markdown(table)
