@@ -197,7 +197,8 @@ HEADLINES: tuple[Headline, ...] = (
     Headline("03", "Five updates of 10% explore less than 7.5%", "results/slides.json, its cells",
              (explored("slides", "slides", 0.075),), ("assert conv1_moves == 0",)),
     Headline("03", "In the explorer's short trainings", "results/atlas.json",
-             (*(in_the_atlas(0.95, "gradient", n, 0.8, 1) for n in (20, 100)), in_the_atlas(0.95, "random", 5, -2, -0.2),
+             (*(in_the_atlas(0.95, "gradient", n, 0.8, 1) for n in (20, 100)),
+              in_the_atlas(0.95, "random", 5, -2, -0.2),
               *(in_the_atlas(0.99, "gradient", n, 10, 20) for n in (20, 100)),
               *(in_the_atlas(0.99, "random", n, 0, 10) for n in (20, 100)))),
     _cells("05", "The sparsity is the same after every update",
@@ -255,7 +256,7 @@ Written by `python -m dst_tutorial claims`, which fails where a result no longer
 
 
 def sentences(where: str) -> list[str]:
-    """What is claimed there, line breaks aside: the items of the README's "What we found", a notebook's "What we saw"."""
+    """The items of the README's "What we found" or of a notebook's "What we saw", line breaks aside."""
     checkout = figures_folder().parent
     if where == "README":
         prose = (checkout / "README.md").read_text(encoding="utf-8")
@@ -291,7 +292,7 @@ def not_carried(rows: Iterable[dict]) -> list[str]:
     return [told.format(**row) for row in rows if not row["carried"]]
 
 
-def headlines(rows: list[dict]) -> str:
+def headline_ledger(rows: list[dict]) -> str:
     """The ledger as Markdown."""
     columns = ("where", "sentence", "from", "measured")
     counted = sum(row["from"] != "its cells" for row in rows)
