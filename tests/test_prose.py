@@ -116,9 +116,20 @@ def test_it_says_how_long_a_learner_needs(path):
     assert 30 <= int(minutes) <= 60
 
 
-HARD = ("can only say its bias", "heard by nobody", "the loop turns", "a network that nobody has", "what it takes to call",
-        "worth what its slower side", "as the slides' loop there", "two of the three back", "are of the same runs",
-        "somebody else's rate", "95% less weighs", "in another dress")  # fmt: skip
+HARD = (
+    "can only say its bias",
+    "heard by nobody",
+    "the loop turns",
+    "a network that nobody has",
+    "what it takes to call",
+    "worth what its slower side",
+    "as the slides' loop there",
+    "two of the three back",
+    "are of the same runs",
+    "somebody else's rate",
+    "95% less weighs",
+    "in another dress",
+)
 
 
 @pytest.mark.parametrize("words", HARD)
