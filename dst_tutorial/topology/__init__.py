@@ -5,7 +5,7 @@ layer. `algorithms.py` has SET, RigL and their controls, a few lines each; `meas
 `interrupts.py` lets Ctrl-C wait until an update is whole.
 """
 
-from .algorithms import ALGORITHMS, SET, RigL, Static
+from .algorithms import ALGORITHMS, GMP, SET, RigL, Static
 from .engine import DynamicSparsity
 from .measures import (
     Mask,
