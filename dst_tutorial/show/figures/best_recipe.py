@@ -97,5 +97,5 @@ FIGURES = pictures("results/frontier.json", frontier, rivals)
 TABLES = (
     table_of("frontier", frontier_rows),
     table_of("frontier", rival_rows, "rivals"),
-    table_of("headline", headline_rows),
+    table_of("headline", headline_rows, "headline_pairs"),
 )
