@@ -294,7 +294,7 @@ def sentences(where: str) -> list[str]:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         prose = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     claimed = re.search(r"^## What we (?:saw|found)$(.*?)^## ", prose, re.S | re.M).group(1)
-    return [" ".join(item.split()) for item in re.split(r"^- ", claimed, flags=re.M)[1:]]
+    return [" ".join(item.partition("\n\n")[0].split()) for item in re.split(r"^- ", claimed, flags=re.M)[1:]]
 
 
 def stated(headlines: Iterable[Headline] | None = None) -> list[dict]:

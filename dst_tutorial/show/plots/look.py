@@ -40,7 +40,6 @@ _RECIPES = {  # one name and one look for one recipe, everywhere: colour, marker
     "tuned-small-dense": ("small dense: as many weights", GREY, "D", "-."),
     "tuned-narrow-dense": ("narrow dense: as many MACs", SKY, "s", ":"),
     "tuned-narrow-lean": ("narrow dense: as many MACs as lean", GREEN, "X", ":"),
-    "tuned-gmp": ("gradual pruning", GREEN, ">", "--"),
     "fused-small-dense": ("small dense, our kernels", GREY, "d", "-"),
     "fused-narrow-dense": ("narrow dense, our kernels", SKY, "8", "-"),
     "fused-narrow-lean": ("narrow dense as lean, our kernels", GREEN, "p", "-"),
