@@ -55,7 +55,7 @@ class Net(LeNet300100):
         super().__init__(hidden)
 
 
-OF_CONVOLUTIONS = ("lean", "tuned-narrow-lean")  # which name layers of SlideCNN
+OF_CONVOLUTIONS = ("lean", "tuned-narrow-lean", "fused-narrow-lean")  # which name layers of SlideCNN
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in OF_CONVOLUTIONS])
