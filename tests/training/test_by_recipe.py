@@ -121,9 +121,9 @@ def test_after_a_rehearsal_nothing_is_left_to_be_loaded():
 
 
 def test_lean_stays_within_a_tenth_of_the_multiplications_and_so_does_its_rival(dataset):
-    lean, rival = (train(name, dataset, epochs=2, backend="sparse", progress=False) for name in OF_CONVOLUTIONS)
-    assert rival.macs <= lean.macs <= lean.dense_macs / 10
-    assert rival.macs > 0.95 * lean.macs
+    lean, *rivals = (train(name, dataset, epochs=2, backend="sparse", progress=False) for name in OF_CONVOLUTIONS)
+    for rival in rivals:
+        assert 0.95 * lean.macs < rival.macs <= lean.macs <= lean.dense_macs / 10
     assert lean.summary()["active_weights"] == 67_173
     with pytest.raises(ValueError, match="densities of unknown layers conv1, conv2"):
         train("lean", dataset, network=Net, epochs=1, progress=False)
