@@ -209,14 +209,15 @@ class DynamicSparsity:
             self.duration = self.now + epochs * (steps if self.unit == "steps" else 1)
         if self.unit == "steps" and self.update_interval == 1:
             raise ValueError("an update at every step leaves no step to the optimiser: choose an update_interval of 2")
-        last = min(self.end, self.now + epochs * (steps if self.unit == "steps" else 1) + 1)
-        if self.drop_fraction and self.now // self.update_interval + 1 >= last / self.update_interval:
+        over = self.now + epochs * (steps if self.unit == "steps" else 1)
+        first = (self.now // self.update_interval + 1) * self.update_interval
+        if self.drop_fraction and not (first <= over and self._is_due(first)):
             log.warning(
                 "no topology update will come: one is due every %d %s, and the last before %g. "
                 "Train longer, or choose a smaller update_interval",
                 self.update_interval,
                 self.unit,
-                last,
+                min(self.end, over + 1),
             )
 
     @property

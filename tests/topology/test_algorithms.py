@@ -70,6 +70,13 @@ def test_gradual_pruning_that_would_never_prune_says_so():
         GMP(model, torch.optim.SGD(model.parameters(), lr=0.1), duration=50).step()
 
 
+@pytest.mark.parametrize(("steps", "comes"), [(4, True), (2, True), (1, False)])
+def test_gradual_pruning_warns_only_where_its_one_update_does_not_come(steps, comes, caplog):
+    model = sparsify(mlp(4, 4), 0.0)
+    GMP(model, torch.optim.SGD(model.parameters(), lr=0.1), update_interval=2, duration=4).expect(1, steps)
+    assert ("no topology update will come" in caplog.text) != comes
+
+
 @pytest.mark.parametrize("model", [mlp(6, 5, 4), sparsify(mlp(6, 5, 4), 0.5)], ids=["dense", "masked"])
 def test_the_static_control_is_the_optimiser_alone(model):
     twin = copy.deepcopy(model)
