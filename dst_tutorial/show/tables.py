@@ -81,7 +81,7 @@ def facts_of(runs: list[dict]) -> dict[str, str]:
 def _sparsity(config: dict) -> str:
     sparsity, recipe = config["sparsity"], config["recipe"]
     if recipe["small"]:
-        return f"dense, as small as {100 * sparsity:g}%"
+        return f"dense, beside {100 * sparsity:g}%"
     return f"{100 * sparsity:g}%" if recipe["sparsify"] else "dense"
 
 

@@ -78,7 +78,7 @@ def with_accuracy(change, *recipes):
     [
         ("slides.json", with_accuracy(-2, "slides-static"), "A static mask from the same seeds"),
         ("slides.json", with_accuracy(2, "slides"), "The slides' table is reproduced"),
-        ("slides.json", lambda run: run.update(exploration_rate=0.2), "The slides' protocol explores"),
+        ("slides.json", lambda run: run.update(exploration_rate=0.2), "Five updates of 10% explore"),
         ("forms.json", with_accuracy(1, "erk-rigl"), "In three seeds a small dense network"),
     ],
 )

@@ -43,7 +43,7 @@ def waterfall() -> Figure:
     controls = {
         "static mask": found["modern-static"],
         "small dense": found["tuned-small-dense"],
-        "dense, cosine": found["tuned-dense"],
+        "dense, tuned": found["tuned-dense"],
     }
     return plots.waterfall(
         steps, controls, "SlideCNN on MNIST, 10 epochs, 95% sparse; the dense ones each in their way"
@@ -89,7 +89,11 @@ _CLAIMS = {  # what one may be told of sparse training: this recipe minus that
     "moving connections helps (slides)": (BASE.name, "slides + static mask"),
     "growing by gradient beats growing at random": ("modern", "modern, random growth"),
     "growing at random beats a static mask": ("modern, random growth", "modern, static mask"),
-    "dropping by magnitude beats dropping at random": ("modern", "modern, dropped at random"),
+    "dropping by magnitude beats dropping at random (best recipe)": ("modern", "modern, dropped at random"),
+    "dropping by magnitude beats dropping at random (slides, RigL)": (
+        "slides + RigL",
+        "slides + RigL, dropped at random",
+    ),
     "fan-in initialisation helps (best recipe)": ("modern", "modern, initialised as dense"),
     "fan-in initialisation helps (slides)": ("slides + fan-in initialisation", BASE.name),
     "a falling learning rate helps (best recipe)": ("modern", "modern, constant learning rate"),

@@ -105,11 +105,11 @@ def timing_line(runs: list[dict]) -> str:
     dates = sorted({run["provenance"]["date"] for run in runs})
     rounds = sorted({run["rounds"] for run in runs})
     rounds = dict.fromkeys(map(str, (rounds[0], rounds[-1])))
-    absent = {method: why for run in runs for method, why in run["absent"].items()}
+    absent = [method for method in runs[0]["absent"] if all(method in run["absent"] for run in runs)]
     return (
-        f"Outputs and losses compared first; median [quartiles] of {' to '.join(rounds)} calls, in turns, each behind "
-        "two unread ones; ratios are medians over these turns; an epoch has its data and topology updates. All but "
-        f"ours train with fused Adam. scipy uses one thread, always. {'; '.join(machines)}; "
+        f"Outputs and losses are compared first. Median [quartiles] of {' to '.join(rounds)} calls in turns; before "
+        "each, two are not counted. A ratio is the median over the turns. An epoch includes its data and topology "
+        f"updates. All but ours train with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
         f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
         f"Absent: {', '.join(absent) or 'none'}."
     )

@@ -37,14 +37,15 @@ _RECIPES = {  # one name and one look for one recipe, everywhere: colour, marker
     "modern": ("modern", VERMILLION, "P", "-"),
     "modern-static": ("modern, static mask", PURPLE, "<", "--"),
     "lean": ("lean", ORANGE, "*", "-"),
+    "tuned-gmp": ("gradual pruning", GREEN, ">", "--"),
     "tuned-small-dense": ("small dense: as many weights", GREY, "D", "-."),
     "tuned-narrow-dense": ("narrow dense: as many MACs", SKY, "s", ":"),
     "tuned-narrow-lean": ("narrow dense: as many MACs as lean", GREEN, "X", ":"),
     "fused-small-dense": ("small dense, our kernels", GREY, "d", "-"),
     "fused-narrow-dense": ("narrow dense, our kernels", SKY, "8", "-"),
     "fused-narrow-lean": ("narrow dense as lean, our kernels", GREEN, "p", "-"),
-    "tuned-dense": ("dense, cosine", BLACK, "o", "-"),
-    "tuned-dense-constant": ("dense, constant", BLUE, "v", "-"),
+    "tuned-dense": ("dense, tuned", BLACK, "o", "-"),
+    "tuned-dense-constant": ("dense, constant rate", BLUE, "v", "-"),
 }
 NAMES = {recipe: name for recipe, (name, *_) in _RECIPES.items()}
 LOOKS = {recipe: tuple(look) for recipe, (_, *look) in _RECIPES.items()}
