@@ -88,9 +88,11 @@ def at_sparsity(results: dict, sparsity: float) -> dict:
 
 
 def typical_seconds(runs: list[dict]) -> float:
-    """Of the whole training: the median epoch times their number, which a disturbed epoch does not move."""
-    seconds = [s for run in runs for s in run["summary"]["seconds_per_epoch"]]
-    return statistics.median(seconds) * runs[0]["summary"]["epochs"]
+    """Of the whole training: each epoch's median over the runs, which a disturbed one does not move, added up.
+
+    Epochs may differ: gradual pruning begins dense.
+    """
+    return sum(map(statistics.median, zip(*(run["summary"]["seconds_per_epoch"] for run in runs), strict=True)))
 
 
 def load_masks(name: str, folder: Path | None = None) -> History:

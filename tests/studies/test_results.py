@@ -1,4 +1,4 @@
-"""Result files that are damaged are named, whatever became of them."""
+"""Result files that are damaged are named, whatever became of them; and the seconds that runs took."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from dst_tutorial.paths import results_folder
 from dst_tutorial.studies.atlas import load_atlas
-from dst_tutorial.studies.results import load_masks, load_results
+from dst_tutorial.studies.results import load_masks, load_results, typical_seconds
 
 READERS = {
     "slides.json": lambda file: load_results("slides", file.parent),
@@ -32,3 +32,9 @@ def test_a_damaged_result_file_is_named(name, damage, tmp_path):
     file.write_bytes(DAMAGES[damage](content))
     with pytest.raises(ValueError, match=rf"^{re.escape(str(file))} is damaged \(.* get it back from git"):
         READERS[name](file)
+
+
+def test_a_disturbed_epoch_does_not_count_and_a_dense_beginning_does():
+    seconds = [[9, 5, 1, 1], [9, 5, 1, 60], [9, 5, 1, 1]]
+    runs = [{"summary": {"seconds_per_epoch": each}} for each in seconds]
+    assert typical_seconds(runs) == 16
