@@ -257,7 +257,7 @@ def claims(
 
     It fails, too, where a result file is not the one that the figures were drawn from. `--json` has the ledgers' rows.
     """
-    from .show import changed_results, complaints, headline_ledger, judged, ledger, not_carried, stated
+    from .show import changed_results, complaints, headline_ledger, judged, ledger, not_carried, stated, takeaways
 
     rows, said = judged(), stated()
     changed = changed_results(figures_folder())
@@ -270,6 +270,7 @@ def claims(
     if not wrong:
         write(file, ledger(rows).encode())
         write(file.with_name("headlines.md"), headline_ledger(said).encode())
+        write(file.with_name("slide10_takeaways.md"), takeaways(said).encode())
     well = f"{file}: every claim has the verdict that the notebooks rely on, and every headline is carried"
     document = {"ok": not wrong, "file": str(file), "complaints": wrong, "claims": rows, "headlines": said}
     _answer(as_json, document, *(wrong or [well]))

@@ -8,5 +8,5 @@ slides' numbers, `checks.py` judges them; `headlines.py` does the same for our o
 from . import figures, plots
 from .claims import CLAIMS, complaints, judged, ledger
 from .gallery import changed_results, write_all
-from .headlines import HEADLINES, headline_ledger, not_carried, sentences, stated
+from .headlines import HEADLINES, headline_ledger, not_carried, sentences, stated, takeaways
 from .tables import markdown, provenance_line

@@ -59,8 +59,9 @@ def _index(files: dict[str, dict[str, str]]) -> str:
     return (
         "# The slides' figures and tables, and ours\n\n"
         "Made by `make figures` from the recorded results: same results, same bytes. No picture is larger than a\n"
-        "16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in [claims.md](claims.md).\n\n"
-        + markdown(rows)
+        "16:9 slide of 13.3 x 7.5 inches. What became of the slides' numbers stands in [claims.md](claims.md).\n"
+        "Slide 10's takeaways, as measured: [slide10_takeaways.md](slide10_takeaways.md); what carries them:\n"
+        "[headlines.md](headlines.md).\n\n" + markdown(rows)
     )
 
 

@@ -328,6 +328,12 @@ def not_carried(rows: Iterable[dict]) -> list[str]:
     return [told.format(**row) for row in rows if not row["carried"]]
 
 
+def takeaways(rows: Iterable[dict]) -> str:
+    """What the README found, in place of the list on slide 10."""
+    said = [row["sentence"] for row in rows if row["where"] == "README"]
+    return "# Slide 10: key takeaways\n\n" + "".join(f"- {sentence}\n" for sentence in said)
+
+
 def headline_ledger(rows: list[dict]) -> str:
     """The ledger as Markdown."""
     columns = ("where", "sentence", "from", "measured")

@@ -87,7 +87,7 @@ EXPERIMENTS = {
             "algorithms",
             "SET, RigL and gradual pruning on the slides' network and budget, and their controls",
             recipes=("erk-rigl", "static", "small-dense", "set", "gmp", "dense-cosine"),
-            seeds=(42, 43, 44),
+            seeds=(42, 43, 44, 45, 46),
             epochs=10,
         ),
         Experiment(
@@ -131,8 +131,9 @@ EXPERIMENTS = {
             "frontier",
             "the best recipe, its controls and its rivals, frozen before: fresh seeds, test images looked at once",
             recipes=(
-                *("modern", "lean", "modern-static", "tuned-small-dense", "tuned-narrow-dense", "tuned-narrow-lean"),
-                *("tuned-dense", "tuned-dense-constant"),
+                *("modern", "lean", "modern-static", "tuned-gmp", "tuned-small-dense", "tuned-narrow-dense"),
+                *("tuned-narrow-lean", "tuned-dense", "tuned-dense-constant"),
+                *("fused-small-dense", "fused-narrow-dense", "fused-narrow-lean"),
             ),
             seeds=FRESH,
             epochs=10,

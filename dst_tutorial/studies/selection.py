@@ -53,6 +53,12 @@ CONTENDERS: dict[str, tuple[Recipe, ...]] = {
         for allocation in ("er", "tapered")
         for c in _at_rates(_allocated(allocation), f"static {allocation}")
     ),
+    # gradual pruning, from a dense network
+    "tuned-gmp": tuple(
+        replace(c, algorithm="GMP")
+        for allocation in ("er", "tapered")
+        for c in _at_rates(_allocated(allocation), f"pruned to {allocation}")
+    ),
     "tuned-small-dense": _at_rates(RECIPES["small-dense"], "small dense", (*_RATES, 8e-3)),  # the fifth: the fourth won
     "tuned-narrow-dense": _at_rates(RECIPES["tuned-narrow-dense"], "narrow dense"),  # as wide as modern's choice allows
     "tuned-narrow-lean": _at_rates(RECIPES["tuned-narrow-lean"], "narrow dense for lean"),

@@ -58,6 +58,7 @@ RECIPES = {
         Recipe("modern-static", "its control: a mask that never moves", _TAPERED, learning_rate=3e-3, **_COSINE),
         Recipe("lean", "at 95% within a tenth of the dense multiplications", _LEAN, "RigL",
                learning_rate=3e-3, **_COSINE),
+        Recipe("tuned-gmp", "gradual pruning to a tapered allocation", _TAPERED, "GMP", learning_rate=2e-3, **_COSINE),
         Recipe("tuned-small-dense", "a dense network of as many parameters", small=True,
                learning_rate=5e-3, **_COSINE),
         Recipe("tuned-narrow-dense", "a dense network of as many multiplications as modern's", small="modern",

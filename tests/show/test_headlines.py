@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from dst_tutorial.paths import figures_folder, results_folder
-from dst_tutorial.show import HEADLINES, headline_ledger, not_carried, sentences, stated
+from dst_tutorial.show import HEADLINES, headline_ledger, not_carried, sentences, stated, takeaways
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -20,6 +20,9 @@ def test_every_headline_is_carried_and_the_file_is_up_to_date():
     assert not not_carried(rows)
     written = (figures_folder() / "headlines.md").read_text(encoding="utf-8")
     assert written == headline_ledger(rows), "run `python -m dst_tutorial claims`"
+    said = (figures_folder() / "slide10_takeaways.md").read_text(encoding="utf-8")
+    assert said == takeaways(rows)
+    assert said.count("\n- ") == len(sentences("README"))
 
 
 @pytest.mark.parametrize("where", PLACES)
