@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from .loop import Epoch, History, fit
 from .models import SlideCNN
 from .optim import Adam
 from .recipes import RECIPES, Recipe, algorithm_of, find_recipe, with_options
+from .tasks import most_telling
 
 _WIDTHS = 256  # the steps of a width multiplier
 
@@ -86,7 +88,9 @@ def train(
         "train_size": len(data.train_labels),
         "test_size": len(data.test_labels),
     }
-    model = build(recipe, network, sparsity, seed, backend)
+    model, all_inputs = build(recipe, network, sparsity, seed, backend), data.test_images[0]
+    if recipe.inputs:
+        data = most_telling(data, recipe.inputs)
     _check_it_reads(model, data, network)
     optimizer = optimizer_for(recipe, model, backend)
     history = fit(
@@ -104,13 +108,26 @@ def train(
         config=config | {"options": asdict(recipe)},
         on_epoch=on_epoch,
     )
-    image, whole = data.test_images[0], build(RECIPES["dense"], network, 0.0, seed)
-    return Run(config, model, history, sum(macs(model, image).values()), sum(macs(whole, image).values()))
+    dense = macs(build(RECIPES["dense"], network, 0.0, seed), all_inputs)
+    return Run(config, model, history, sum(macs(model, data.test_images[0]).values()), sum(dense.values()))
 
 
 def optimizer_for(recipe: Recipe, model: nn.Module, backend: str = "masked") -> torch.optim.Optimizer:
-    """Adam with the recipe's learning rate: torch's, or ours beside truly sparse layers."""
-    return (Adam if backend == "sparse" else torch.optim.Adam)(model.parameters(), lr=recipe.learning_rate)
+    """Adam with the recipe's learning rate, weight decay and L1 term: torch's, or ours beside truly sparse layers."""
+    if recipe.weight_decay:
+        kind = partial(torch.optim.AdamW, weight_decay=recipe.weight_decay)
+    else:
+        kind = Adam if backend == "sparse" else torch.optim.Adam
+    optimizer = kind(model.parameters(), lr=recipe.learning_rate)
+    if recipe.l1:
+        weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
+
+        def add_gradient_of_l1(*_) -> None:
+            for weight in weights:
+                weight.grad.add_(weight.detach().sign(), alpha=recipe.l1)
+
+        optimizer.register_step_pre_hook(add_gradient_of_l1)
+    return optimizer
 
 
 def rehearse(recipe: Recipe, data: Dataset, network: Callable[[], nn.Module], sparsity: float, backend: str) -> None:
@@ -152,6 +169,8 @@ def build(recipe: Recipe, network: Callable[[], nn.Module], sparsity: float, see
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = network()
+        if recipe.inputs and not recipe.small:
+            raise ValueError(f"recipe {recipe.name!r} selects inputs: only a small network is made for those")
         if recipe.small:
             model, sparsity = _small(recipe, network, model, sparsity), 0.0
     if recipe.sparsify is None:
@@ -173,7 +192,8 @@ def _small(recipe: Recipe, network: Callable[[], nn.Module], dense: nn.Module, s
     if not hasattr(network, "small"):
         raise ValueError(f"no small network of the kind of {network.__name__} is known: give it a classmethod `small`")
     if recipe.small is True:
-        return network.small(parameters_left(dense, sparsity))
+        kind = network.reading((1, recipe.inputs), network.classes) if recipe.inputs else network
+        return kind.small(parameters_left(dense, sparsity))
     image = torch.zeros(network.image)
     most = sum(macs(sparsify(dense, sparsity, **find_recipe(recipe.small).sparsify), image).values())
     steps = range(1, _WIDTHS + 1)

@@ -47,9 +47,9 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images float32 [N, 1, 28, 28] (MNIST-1D: [N, 1, 40]), normalised; labels int64 [N]."""
+    """Images float32 [N, 1, 28, 28], normalised, or rows [N, 1, inputs] as of MNIST-1D; labels int64 [N]."""
 
-    name: str  # "mnist", "mnist-sample" or "mnist1d", and "-validation" behind it: see `hold_out`
+    name: str  # such as "mnist", "mnist-sample" or "mnist1d", and "-validation" behind it: see `hold_out`
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
@@ -168,14 +168,6 @@ def load_mnist_6000() -> Dataset:
     """MNIST's first 6,000 training images and all its test images: a training takes a second."""
     some = load_mnist().at_most(6_000)
     return replace(some, name=f"{some.name}-6000")
-
-
-DATASETS: dict[str, Callable[[], Dataset]] = {
-    "mnist": load_mnist,
-    "mnist-validation": load_mnist_validation,
-    "mnist-6000": load_mnist_6000,
-    "mnist1d": load_mnist1d,
-}
 
 
 def is_cached(folder: Path | str | None = None) -> bool:

@@ -1,8 +1,9 @@
 """The dense networks of the tutorial, as plain `nn.Sequential`s whose layers have the slides' names."""
 
 import bisect
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -61,45 +62,69 @@ class SlideCNN(nn.Sequential):
         return cls(_times(width, (16, 32)), _times(width, (128, 1000, 1000)))
 
 
-class LeNet300100(nn.Sequential):
+class Perceptron(nn.Sequential):
+    """A multi-layer perceptron whose kind says what it reads, its hidden layers and its classes. [N, *image] -> logits.
+
+    `reading` and `wider` make kinds of it for other data and of other widths.
+    """
+
+    image: tuple[int, ...] = (1, 28, 28)  # as it reads them by default
+    hidden: tuple[int, ...] = ()
+    classes = 10
+
+    def __init__(self, hidden: tuple[int, ...] | None = None):
+        widths = [math.prod(self.image), *(self.hidden if hidden is None else hidden), self.classes]
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected(widths)))
+
+    @classmethod
+    def reading(cls, image: Sequence[int], classes: int) -> type["Perceptron"]:
+        """Its like for images of that shape and so many classes."""
+        return type(cls.__name__, (cls,), {"image": tuple(image), "classes": classes})
+
+    @classmethod
+    def wider(cls, times: int) -> type["Perceptron"]:
+        """Its like with so many times the hidden units."""
+        return type(cls.__name__, (cls,), {"hidden": _times(times, cls.hidden)})
+
+    @classmethod
+    def small(cls, parameters: int) -> nn.Module:
+        """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
+        first = _at_least_one(_largest(lambda h: cls((h, h)), parameters), parameters)
+        return cls((first, _largest(lambda h: cls((first, h)), parameters)))  # what is left over
+
+    @classmethod
+    def scaled(cls, width: float) -> "Perceptron":
+        """One with so many times the hidden units, rounded."""
+        return cls(_times(width, cls.hidden))
+
+
+class LeNet300100(Perceptron):
     """LeNet-300-100 (LeCun et al., 1998): 784 - 300 - 100 - 10, 266,610 parameters. [N, 1, 28, 28] -> [N, 10]."""
 
-    image = (1, 28, 28)
-
-    def __init__(self, hidden=(300, 100)):
-        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([784, *hidden, 10])))
-
-    @classmethod
-    def small(cls, parameters: int) -> "LeNet300100":
-        """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
-        return _two_hidden(cls, parameters)
-
-    @classmethod
-    def scaled(cls, width: float) -> "LeNet300100":
-        """One with so many times the hidden units, rounded."""
-        return cls(_times(width, (300, 100)))
+    hidden = (300, 100)
 
 
-class MLP1D(nn.Sequential):
+class MLP1D(Perceptron):
     """A multi-layer perceptron for MNIST-1D: 40 - 512 - 512 - 10, 288,778 parameters. [N, 1, 40] -> [N, 10]."""
 
-    image = (1, 40)
+    image, hidden = (1, 40), (512, 512)
 
-    def __init__(self, hidden=(512, 512)):
-        super().__init__(OrderedDict(flatten=nn.Flatten(), **_fully_connected([40, *hidden, 10])))
 
-    @classmethod
-    def small(cls, parameters: int) -> "MLP1D":
-        """One of at most so many parameters: the widest two hidden layers of one width, and the second wider still."""
-        return _two_hidden(cls, parameters)
+class LinearClassifier(Perceptron):
+    """One linear layer from features to classes, as behind an encoder: with many classes it holds most weights."""
 
     @classmethod
-    def scaled(cls, width: float) -> "MLP1D":
-        """One with so many times the hidden units, rounded."""
-        return cls(_times(width, (512, 512)))
+    def small(cls, parameters: int) -> nn.Module:
+        """A low-rank one of at most so many parameters: two linear layers with nothing between them."""
+
+        def of_rank(rank: int) -> nn.Module:
+            layers = _fully_connected([math.prod(cls.image), rank, cls.classes])
+            return nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc1=layers["fc1"], fc2=layers["fc2"]))
+
+        return of_rank(_at_least_one(_largest(of_rank, parameters), parameters))
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {n.__name__: n for n in (SlideCNN, LeNet300100, MLP1D)}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {n.__name__: n for n in (SlideCNN, LeNet300100, MLP1D, LinearClassifier)}
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -121,11 +146,6 @@ def _largest(make: Callable[[int], nn.Module], parameters: int) -> int:
 
 def _times(width: float, sizes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(1, round(width * size)) for size in sizes)
-
-
-def _two_hidden(kind: Callable[[tuple[int, int]], nn.Module], parameters: int) -> nn.Module:
-    first = _at_least_one(_largest(lambda h: kind((h, h)), parameters), parameters)
-    return kind((first, _largest(lambda h: kind((first, h)), parameters)))  # what is left over
 
 
 def _at_least_one(width: int, parameters: int) -> int:

@@ -20,6 +20,9 @@ class Recipe:
     learning_rate: float = 1e-3  # of Adam
     learning_rate_schedule: str = "constant"  # or "cosine", to zero at the end of the training
     batch_size: int = 64
+    weight_decay: float = 0.0  # decoupled from the gradient: AdamW's
+    l1: float = 0.0  # times the sum of the weights' magnitudes, added to the loss
+    inputs: int = 0  # so many are selected before the training, one by one (`most_telling`); 0: all
 
     @property
     def has_sparsity(self) -> bool:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from dst_tutorial.training import data
-from dst_tutorial.training.data import DATASETS, MD5, SAMPLE, DataError, load_mnist, read_idx
+from dst_tutorial.training.data import MD5, SAMPLE, DataError, load_mnist, read_idx
+from dst_tutorial.training.tasks import DATASETS
 
 
 @pytest.fixture
