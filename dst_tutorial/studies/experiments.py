@@ -1,78 +1,19 @@
 """The runs behind every recorded number.
 
-An experiment is recipes x sparsities x seeds. `runner.py` does the runs and keeps of each its config, summary, epochs
-and provenance; `results.py` reads them.
+`experiment.py` has what an experiment is. `runner.py` does the runs and keeps of each its config, summary, epochs and
+provenance; `results.py` reads them.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-
-from ..choices import choose
-from ..training import Recipe, algorithm_of, find_recipe
-from . import atlas, slides
+from . import atlas
 from .ablation import ADDED, BASE, MATTER, PATH, TAKEN
+from .experiment import Experiment, Family
+from .regimes import FAMILIES
 from .selection import CONTENDERS, ONLY_AT_95, TUNED_AT
-
-
-@dataclass(frozen=True)
-class Experiment:
-    name: str
-    about: str
-    recipes: tuple[str | Recipe, ...]  # names of `RECIPES`, or variants of them
-    seeds: tuple[int, ...]
-    epochs: int
-    sparsities: tuple[float, ...] = (slides.SPARSITY,)
-    network: str = "SlideCNN"  # of NETWORKS
-    data_set: str = "mnist"  # of DATASETS
-    backend: str = "masked"  # of the sparse networks: see `by_recipe.train`
-    test_once: bool = False  # look at the test images after the last epoch only
-    condensed: bool = False  # its runs are many: only their summary ships, see `atlas.py`
-    keep_masks: tuple[str, int] | None = None  # the (recipe, seed) whose masks are kept, for the pictures
-
-    def configs(self) -> list[dict]:
-        """One config a run: everything that determines its result but the versions and the machine."""
-        configs = [
-            {
-                "recipe": options_of(recipe),
-                "network": self.network,
-                "data_set": self.data_set,
-                "seed": seed,
-                "epochs": self.epochs,
-                "sparsity": sparsity if recipe.has_sparsity else 0.0,
-                **({"backend": "sparse"} if self._is_truly_sparse(recipe) else {}),
-                **({"test_once": True} if self.test_once else {}),
-            }
-            for seed in self.seeds
-            for recipe in self._all_recipes()
-            for sparsity in self.sparsities
-        ]
-        return list({key_of(config): config for config in configs}.values())  # dense needs one run a seed
-
-    def _all_recipes(self) -> list[Recipe]:
-        return [find_recipe(recipe) if isinstance(recipe, str) else recipe for recipe in self.recipes]
-
-    def _is_truly_sparse(self, recipe: Recipe) -> bool:
-        """A truly sparse layer has no place for the moments of connections that are not there."""
-        options = algorithm_of(recipe).options() | recipe.topology
-        return self.backend == "sparse" and (options.get("reset_moments", True))
-
-    def recipe(self, name: str) -> Recipe:
-        """The one of that name."""
-        return choose(name, {recipe.name: recipe for recipe in self._all_recipes()}, "recipe")
-
-
-def options_of(recipe: Recipe) -> dict:
-    """All that a recipe says, and what its algorithm does where it says nothing."""
-    options = algorithm_of(recipe).options() | recipe.topology
-    rules = {name: getattr(value, "__name__", value) for name, value in options.items()}  # JSON knows no function
-    return {k: v for k, v in asdict(recipe).items() if k != "about"} | {"topology": rules}
-
 
 FRESH = (200, 201, 202, 203, 204)  # no run before the recipes were frozen had one of these seeds
 FRESHER = tuple(range(210, 220))  # nor one of these, for what is claimed loudest
 
-EXPERIMENTS = {
+EXPERIMENTS: dict[str, Experiment | Family] = {
     experiment.name: experiment
     for experiment in (
         Experiment(
@@ -194,8 +135,4 @@ EXPERIMENTS = {
         ),
     )
 }  # fmt: skip
-
-
-def key_of(config: dict) -> str:
-    """The same for the same config."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+EXPERIMENTS |= FAMILIES

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,21 +15,24 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..layers import state_bytes
 from ..paths import data_folder, results_folder, write
 from ..provenance import provenance
 from ..timing import on_threads, peak_memory
-from ..topology import exploration_rate, overlap
+from ..topology import exploration_rate, out_degrees, overlap
 from ..training import DATASETS, NETWORKS, Dataset, Snapshot, rehearse, train
-from .experiments import Experiment, key_of
+from .experiment import Experiment, Family, Planned, key_of
+from .forest import Forest, grow
 from .results import load_results
 
 log = logging.getLogger(__name__)
 
 
-def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: int = 1, progress: bool = True) -> Path:
+def run_missing(experiment: Experiment | Family, folder: Path | None = None, *, workers: int = 1,
+                progress: bool = True) -> Path:  # fmt: skip
     """Do the runs that the result file lacks, keep each as it finishes, and return the file.
 
     `workers` processes share them; one is this very process. ValueError on the shipped sample (a recorded number stands
@@ -37,8 +40,9 @@ def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: 
     """
     folder = folder or results_folder()
     file, masks_file = folder / f"{experiment.name}.json", folder / f"{experiment.name}_masks.npz"
-    data = _whole(experiment.data_set)
-    configs = {key_of(config): config for config in experiment.configs()}
+    whole = [str(_whole(name)) for name in experiment.data_sets]
+    planned = experiment.runs()
+    configs = {key: run.config for key, run in planned.items()}
     chosen = [key for key, c in configs.items() if experiment.keep_masks == (c["recipe"]["name"], c["seed"])]
     with _alone(experiment.name):
         kept = _kept(file, configs)
@@ -48,12 +52,12 @@ def run_missing(experiment: Experiment, folder: Path | None = None, *, workers: 
             return file
 
         parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs")
-        finished = parallel(delayed(_one_run)(experiment, configs[key], key in chosen, os.getpid()) for key in todo)
+        finished = parallel(delayed(_one_run)(planned[key], key in chosen, os.getpid()) for key in todo)
         for result, masks in tqdm(finished, total=len(todo), disable=not progress, unit="run"):
             if masks:
                 write(masks_file, masks)
             kept = _kept(file, configs) | {key_of(result["config"]): result}  # git may have brought some meanwhile
-            about = {"experiment": experiment.name, "about": experiment.about, "data_set": str(data)}
+            about = {"experiment": experiment.name, "about": experiment.about, "data_set": "; ".join(whole)}
             write(file, _one_run_a_line(about, [kept[key] for key in configs if key in kept]))
             _checkpoint(result["config"]).unlink(missing_ok=True)  # not before the result is safe
             log.info(
@@ -95,14 +99,16 @@ def _kept(file: Path, listed: Iterable[str]) -> dict[str, dict]:
     return kept
 
 
-def _one_run(experiment: Experiment, config: dict, with_masks: bool, sweep: int) -> tuple[dict, bytes | None]:
+def _one_run(planned: Planned, with_masks: bool, sweep: int) -> tuple[dict, bytes | None]:
     """A run's result, ready for JSON, and its masks if they are asked for. `sweep` is the process that waits for it."""
-    recipe = experiment.recipe(config["recipe"]["name"])
+    config, recipe, experiment = planned
     epochs = []  # trained here, and not before in a run that was cut off
     with on_threads(1):
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         data = _whole(config["data_set"])
-        network, sparsity = NETWORKS[config["network"]], config["sparsity"]
+        if isinstance(recipe, Forest):
+            return {"config": config, "summary": grow(recipe, data, config["seed"]), "provenance": source}, None
+        network, sparsity = _network(config, data), config["sparsity"]
         backend = config.get("backend", "masked")
         rehearse(recipe, data, network, sparsity, backend)
         with peak_memory() as peak:
@@ -116,7 +122,7 @@ def _one_run(experiment: Experiment, config: dict, with_masks: bool, sweep: int)
                 progress=False,
                 backend=backend,
                 test_once=config.get("test_once", False),
-                checkpoint=_checkpoint(config),
+                checkpoint=None if experiment.brief else _checkpoint(config),
                 on_epoch=lambda epoch: epochs.append(epoch) or _is_orphan(sweep),
             )
     if _is_orphan(sweep):
@@ -132,10 +138,35 @@ def _one_run(experiment: Experiment, config: dict, with_masks: bool, sweep: int)
         "exploration_rate": exploration_rate(s.masks for s in snapshots) if snapshots else None,
         "overlap_with_start": overlap(snapshots[0].masks, snapshots[-1].masks) if snapshots else None,
         "updates": max(len(snapshots) - 1, 0),
-        "epochs": [asdict(epoch) for epoch in done.history.epochs],
+        "epochs": [asdict(epoch) for epoch in done.history.epochs[-1 if experiment.brief else 0 :]],
         "provenance": source,
     }
+    if experiment.telling and snapshots:
+        first = experiment.seeds[0] == config["seed"]
+        result["read"] = _what_is_read(snapshots, experiment.telling, with_picture=first)
     return result, _masks_as_bytes(snapshots) if with_masks else None
+
+
+def _network(config: dict, data: Dataset) -> Callable[[], nn.Module]:
+    """The network of a config, for what the data look like."""
+    network, width = NETWORKS[config["network"]], config.get("width", 1)
+    if width > 1:
+        network = network.wider(width)
+    seen = tuple(data.test_images.shape[1:]), int(data.train_labels.max()) + 1
+    if hasattr(network, "reading") and (network.image, network.classes) != seen:
+        network = network.reading(*seen)
+    return network
+
+
+def _what_is_read(snapshots: list[Snapshot], telling: int, *, with_picture: bool) -> dict:
+    """Which share of the first layer's connections leads to the first `telling` inputs, at the start and in the end.
+
+    "connections" of each of them in the end, for one seed.
+    """
+    first = next(iter(snapshots[0].masks))
+    start, end = (out_degrees(snapshot.masks[first]) for snapshot in (snapshots[0], snapshots[-1]))
+    shares = {when: float(d[:telling].sum() / max(d.sum(), 1)) for when, d in (("start", start), ("end", end))}
+    return shares | ({"connections": end[:telling].tolist()} if with_picture else {})
 
 
 def _is_orphan(sweep: int) -> bool:

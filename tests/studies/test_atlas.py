@@ -21,7 +21,8 @@ from dst_tutorial.studies.atlas import (
     recipe_of,
     train_point,
 )
-from dst_tutorial.studies.experiments import EXPERIMENTS, options_of
+from dst_tutorial.studies.experiment import options_of
+from dst_tutorial.studies.experiments import EXPERIMENTS
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from torch import nn
 
 from dst_tutorial.paths import results_folder
 from dst_tutorial.studies import runner
-from dst_tutorial.studies.experiments import EXPERIMENTS, Experiment, key_of
+from dst_tutorial.studies.experiment import Experiment, key_of
+from dst_tutorial.studies.experiments import EXPERIMENTS
 from dst_tutorial.studies.results import load_masks, load_results
 from dst_tutorial.studies.runner import run_missing
 from dst_tutorial.training import loop as training
@@ -242,13 +243,15 @@ SHIPPED = [  # run by run; `test_atlas.py` looks at the one that ships condensed
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_is_recorded_is_complete_and_of_the_recipes_that_are_here(name):
     """Every run of the experiment, of all its data, under the very options that the recipes have now; no other."""
-    recorded = load_results(name)["runs"]
-    assert [key_of(r["config"]) for r in recorded] == [key_of(config) for config in EXPERIMENTS[name].configs()]
-    for r in recorded:
-        size = {"mnist": 60_000, "mnist-validation": 55_000, "mnist1d": 4_000}[EXPERIMENTS[name].data_set]
-        assert (r["summary"]["data_set"], r["summary"]["train_size"]) == (EXPERIMENTS[name].data_set, size)
-        assert len(r["epochs"]) == EXPERIMENTS[name].epochs
+    recorded, planned = load_results(name)["runs"], EXPERIMENTS[name].runs()
+    assert [key_of(r["config"]) for r in recorded] == list(planned)
+    sizes = {"mnist": 60_000, "mnist-validation": 55_000, "mnist1d": 4_000}
+    for r, run in zip(recorded, planned.values(), strict=True):
         assert r["provenance"]["threads"] == 1
+        assert r["summary"]["data_set"] == r["config"]["data_set"]
+        if not run.experiment.brief:
+            assert r["summary"]["train_size"] == sizes[r["config"]["data_set"]]
+            assert len(r["epochs"]) == r["config"]["epochs"]
 
 
 def test_erk_rigl_is_within_its_bounds_and_its_controls_have_the_same_seeds():

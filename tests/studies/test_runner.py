@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from dst_tutorial.studies.experiments import Experiment
+from dst_tutorial.studies.experiment import Experiment
 from dst_tutorial.studies.runner import run_missing
 
 EXPERIMENT = Experiment("runner", "a test", ("static", "erk-rigl"), (1, 2), epochs=2,
