@@ -107,7 +107,8 @@ def _one_run(planned: Planned, with_masks: bool, sweep: int) -> tuple[dict, byte
         source = provenance()  # of the code that starts the run, whatever is committed meanwhile
         data = _whole(config["data_set"])
         if isinstance(recipe, Forest):
-            return {"config": config, "summary": grow(recipe, data, config["seed"]), "provenance": source}, None
+            summary, size = grow(recipe, data, config["seed"])
+            return {"config": config, "summary": summary, "state_bytes": size, "provenance": source}, None
         network, sparsity = _network(config, data), config["sparsity"]
         backend = config.get("backend", "masked")
         rehearse(recipe, data, network, sparsity, backend)
