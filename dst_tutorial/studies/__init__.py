@@ -1,8 +1,10 @@
 """The runs behind every recorded number, and what was recorded.
 
-Begin with `slides.py` (what the slides say) and `experiments.py` (what is run). `runner.py` does the runs, none of them
-twice, and `results.py` reads what they came to. `selection.py`, `ablation.py` and `atlas.py` (for the explorers) are
-studies; `paired.py` has differences with intervals, `recorded.py` the recorded timings.
+Begin with `slides.py` (what the slides say) and `experiments.py` (what is run; `experiment.py` says what that is).
+`runner.py` does the runs, none of them twice, and `results.py` reads what they came to. `selection.py`, `ablation.py`,
+`regimes.py` and `atlas.py` (for the explorers) are studies; `standing.py` says who wins in which regime, and
+`forest.py` is what a practitioner would try before any network. `paired.py` has differences with intervals,
+`recorded.py` the recorded timings.
 """
 
 from . import slides
@@ -11,6 +13,7 @@ from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, condense, load_
 from .experiments import EXPERIMENTS
 from .paired import MARGINS, Difference, difference, holm
 from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, recorded_timings, slide8
+from .regimes import FINAL, REGIMES, Candidate, Regime, candidates, held_out, winner
 from .results import (
     accuracies,
     accuracy_curves,
@@ -25,3 +28,4 @@ from .results import (
 )
 from .runner import run_missing
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
+from .standing import COLUMNS, DST, Side, Standing, champions, in_regime, standings

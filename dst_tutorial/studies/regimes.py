@@ -48,6 +48,7 @@ class Regime:
     tuned_for: int | None = None  # epochs, where its candidates were trained for another regime
     telling: int | None = None  # the first so many inputs say something
     state: int | None = None  # bytes of training state, in the place of a sparsity: how wide is open then
+    on_map: bool = True  # a row of the one picture; all are rows of its table
 
     def experiment(self, name: str, recipes: tuple[Contender, ...], **options) -> Experiment:
         """Of these recipes, in this regime."""
@@ -175,7 +176,7 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
     "noise": tuple(
         Regime(
             f"noise-{times}",
-            f"MNIST beside {times} times as many inputs of noise" if times else "MNIST, 6,000 images",
+            f"MNIST, {times} x as many inputs of noise" if times else "MNIST, 6,000 images",
             f"mnist-6000-noise-{times}",
             inputs=784 * (1 + times),
             examples=6_000,
@@ -201,13 +202,14 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
     ),
     "length": tuple(
         Regime(f"{size}-images-{epochs}-epochs", f"MNIST, {size:,} images, {epochs} epochs", f"mnist-{size}",
-               inputs=784, examples=size, epochs=epochs, contenders=_FOUR, tuned_for=10)
+               inputs=784, examples=size, epochs=epochs, contenders=_FOUR, tuned_for=10,
+               on_map=(size, epochs) in ((1_000, 10), (60_000, 50)))
         for size, epochs in product(SIZES, (10, 30, 50))
     ),
     "memory": tuple(
         Regime(f"{data_set}-{megabytes}-MB", f"{told}, {megabytes} MB to train in", data_set, inputs=inputs,
                examples=examples, epochs=epochs, contenders=("RigL", "static mask", "small dense"), network=network,
-               state=megabytes * _MEGABYTE)
+               state=megabytes * _MEGABYTE, on_map=megabytes == 1)
         for (data_set, told, inputs, examples, epochs, network), megabytes in product(
             (("mnist-60000", "MNIST", 784, 60_000, 5, "LeNet300100"), ("mnist1d", "MNIST-1D", 40, 4_000, 60, "MLP1D")),
             (1, 4, 16),
@@ -249,18 +251,18 @@ def tuning(family: str) -> Family:
     return Family(f"{family}-tuning", f"{_ABOUT[family]}: what each contender chooses from", tuple(parts))
 
 
-def validation(results: Mapping, contender: str, regime: Regime) -> list[list[float]]:
+def held_out(results: Mapping, contender: str, regime: Regime) -> list[list[float]]:
     """Accuracy (percent) on held-out examples, one a seed: a list a candidate, in their order."""
     found = {key_of(run["config"]): run["summary"]["test_accuracy"] for run in results["runs"]}
     return [[found[key] for key in trial.runs() if key in found] for trial in _trials(contender, regime)]
 
 
-def chosen(results: Mapping, contender: str, regime: Regime) -> Candidate:
+def winner(results: Mapping, contender: str, regime: Regime) -> Candidate:
     """The rule: the candidate with the highest mean on held-out examples, of equal ones the first.
 
     ValueError where one was not trained.
     """
-    accuracies = validation(results, contender, regime)
+    accuracies = held_out(results, contender, regime)
     if missing := [place for place, seeds in enumerate(accuracies, start=1) if len(seeds) < len(TUNED)]:
         raise ValueError(f"{contender} in {regime.name} is not tuned yet: candidate {missing[0]} lacks a run")
     means = [statistics.mean(seeds) for seeds in accuracies]
@@ -273,7 +275,7 @@ def final(family: str, results: Mapping) -> Family:
     parts = []
     for regime in REGIMES[family]:
         for contender in regime.contenders:
-            taken = chosen(results, contender, regime)
+            taken = winner(results, contender, regime)
             sparsities = regime.sparsities if taken.sparsity is None else (taken.sparsity,)
             parts.append(
                 regime.experiment(family, (taken.recipe,), seeds=FINAL, sparsities=sparsities, width=taken.width)

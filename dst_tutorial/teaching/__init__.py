@@ -20,6 +20,7 @@ from .notebook import by_mode, start
 from .widgets.breakeven import break_even_explorer, draw_break_even
 from .widgets.dst import draw_dst, dst_explorer
 from .widgets.masks import draw_moment, time_machine
+from .widgets.noise import draw_noise, noise_explorer
 from .widgets.observatory import draw_observation, observatory
 from .widgets.predict import predict
 from .widgets.signals import draw_signals, layer_signals, signal_explorer

@@ -12,7 +12,7 @@ from dst_tutorial.layers import macs, state_bytes
 from dst_tutorial.studies import regimes, runner
 from dst_tutorial.studies.experiment import Experiment, Family, key_of, options_of
 from dst_tutorial.studies.forest import Forest, grow
-from dst_tutorial.studies.regimes import CONTENDERS, FINAL, REGIMES, TUNED, candidates, chosen, final, tuning
+from dst_tutorial.studies.regimes import CONTENDERS, FINAL, REGIMES, TUNED, candidates, final, tuning, winner
 from dst_tutorial.studies.results import load_results
 from dst_tutorial.studies.runner import run_missing
 from dst_tutorial.training import DATASETS, Recipe, few_of_many, parity
@@ -77,7 +77,7 @@ def test_the_final_runs_are_what_the_rule_takes_and_nothing_else(family):
     for regime in REGIMES[family]:
         for contender in regime.contenders:
             best = candidates(contender, regime)[1]
-            assert chosen(results, contender, regime) == replace(best, recipe=replace(best.recipe, name=contender))
+            assert winner(results, contender, regime) == replace(best, recipe=replace(best.recipe, name=contender))
     planned = final(family, results).runs()
     seeds = {run.config["seed"] for run in planned.values()}
     assert seeds == set(FINAL)
@@ -87,7 +87,7 @@ def test_the_final_runs_are_what_the_rule_takes_and_nothing_else(family):
         assert {config["recipe"]["name"] for config in mine} == set(regime.contenders)
     some = next(iter(REGIMES[family]))
     with pytest.raises(ValueError, match="is not tuned yet: candidate 1 lacks a run"):
-        chosen({"runs": []}, some.contenders[0], some)
+        winner({"runs": []}, some.contenders[0], some)
 
 
 @pytest.mark.parametrize("regime", REGIMES["memory"], ids=lambda regime: regime.name)

@@ -1,0 +1,127 @@
+"""Where sparse wins: the map of regimes, who contends in each, and what noise does."""
+
+from collections.abc import Collection
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from ...studies import (
+    COLUMNS,
+    DST,
+    REGIMES,
+    Standing,
+    difference,
+    in_regime,
+    load_results,
+    standings,
+)
+from ...training import NOISE
+from .. import plots
+from ..pictures import pictures
+from ..tables import Table, mean_sd, provenance_line
+
+_FAMILIES = ", ".join(f"results/{family}.json" for family in REGIMES)
+_TUNING = ", ".join(f"results/{family}-tuning.json" for family in REGIMES)
+_ELSEWHERE = "results/frontier.json, results/ablation-lenet300100.json, results/ablation-mlp1d.json"
+_SOURCES = f"{_FAMILIES}, {_TUNING}, {_ELSEWHERE}"
+
+
+def where_sparse_wins() -> Figure:
+    """The map: moving sparse minus each rival, regime by regime, and what each cost."""
+    return plots.standings([row for row in standings() if row.on_map], "Where moving connections wins, and where not")
+
+
+def _cell(row: Standing, column: str) -> str:
+    if column not in row.sides:
+        return "–"
+    side = row.sides[column]
+    cost = f"{side.weights:,} w, {side.bytes / 2**20:.1f} MB, {side.seconds:.0f} s"
+    told = f"{side.name} {mean_sd(list(side.by_seed.values()), 1)}%"
+    return f"{told}; {cost}" if column == DST else f"{told}; {row.gap(column).told}; {cost}"
+
+
+def map_rows(rows: list[Standing]) -> list[dict[str, str]]:
+    """The map as a table, all regimes: who stands in each column, moving sparse minus it, and what each cost."""
+    columns = [DST, *(column for column in COLUMNS if column != DST)]
+    return [{"regime": row.told} | {column: _cell(row, column) for column in columns} for row in rows]
+
+
+def contender_rows(family: str) -> list[dict[str, str]]:
+    """Everybody in a family's regimes, at all sparsities: accuracy, RigL minus it, and what it cost."""
+    rows = []
+    for regime in REGIMES[family]:
+        for sparsity in (regime.tuned_at,) if regime.state else regime.sparsities:
+            everybody = in_regime(family, regime, sparsity)
+            mine = everybody["RigL"].by_seed
+            for name, side in everybody.items():
+                gap = difference([mine[s] for s in side.by_seed], list(side.by_seed.values()), 1.0)
+                rows.append(
+                    {
+                        "regime": regime.told,
+                        "beside": "as many bytes" if regime.state else f"{100 * sparsity:g}%",
+                        "contender": name,
+                        "test accuracy": f"{mean_sd(list(side.by_seed.values()), 1)}%",
+                        "RigL minus it": "–" if name == "RigL" else gap.told,
+                        "weights + biases": f"{side.weights:,}",
+                        "multiplications": f"{side.macs:,}" if side.macs else "–",
+                        "MB of training state": f"{side.bytes / 2**20:.2f}",
+                        "s of training": f"{side.seconds:.1f}",
+                        "seeds": str(len(side.runs)),
+                    }
+                )
+    return rows
+
+
+def by_noise(sparsity: float, names: Collection[str] | None = None) -> dict[str, dict[int, list[float]]]:
+    """Test accuracies on MNIST beside noise: contender -> times as many inputs -> one a seed."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for times, regime in zip(NOISE, REGIMES["noise"], strict=True):
+        for name, side in in_regime("noise", regime, sparsity).items():
+            if names is None or name in names:
+                found.setdefault(name, {})[times] = list(side.by_seed.values())
+    return found
+
+
+def accuracy_by_noise(sparsity: float = 0.98) -> Figure:
+    """Accuracy against the share of noise, everybody."""
+    title = f"MLP 300-100 on 6,000 images of MNIST, 20 epochs; {100 * sparsity:g}% sparse, or as many weights"
+    return plots.accuracy_by_noise(by_noise(sparsity), title)
+
+
+def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dict[str, tuple[float, float]]]:
+    """Of the sparse contenders: connections of each pixel in the end (one seed), and the share that reads pixels."""
+    regime = REGIMES["noise"][NOISE.index(times)]
+    maps, shares = {}, {}
+    for name, side in in_regime("noise", regime, sparsity).items():
+        reads = [run["read"] for run in side.runs if "read" in run]
+        if reads:
+            maps[name] = next(read["connections"] for read in reads if "connections" in read)
+            shares[name] = tuple(sum(read[when] for read in reads) / len(reads) for when in ("start", "end"))
+    return maps, shares
+
+
+def pixels_read(times: int = 19, sparsity: float = 0.98) -> Figure:
+    """What the first layer comes to read beside 19 times as many inputs of noise."""
+    title = f"Beside {times} times as many inputs of noise, {100 * sparsity:g}% sparse"
+    return plots.pixels_read(*what_is_read(times, sparsity), title)
+
+
+def _table(family: str) -> Table:
+    source = f"results/{family}.json, results/{family}-tuning.json"
+    rows = partial(contender_rows, family)
+    return Table(f"regimes_{family}", source, partial(load_results, family), lambda _: rows(), provenance_line)
+
+
+FIGURES = (
+    *pictures(_SOURCES, where_sparse_wins),
+    *pictures("results/noise.json, results/noise-tuning.json", accuracy_by_noise, pixels_read),
+)
+TABLES = (
+    Table("where_sparse_wins", _SOURCES, standings, map_rows, lambda _: _LINE),
+    *map(_table, REGIMES),
+)
+_LINE = (
+    "In each column the contender that did best on held-out examples; mean ± sample standard deviation over seeds, "
+    "moving sparse minus it in points with its 95% interval and verdict; w: weights and biases (nodes of a forest), "
+    "MB: what is held from step to step of the training, s: seconds of training, one thread. All: regimes_*.md."
+)

@@ -1,0 +1,187 @@
+"""Where sparse wins: the map of regimes, and what noise does."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
+
+from ...studies import COLUMNS, DST, Side, Standing
+from .look import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
+
+_CELLS = {  # of a verdict: colour, sign, hatch
+    "more": (GREEN, "▲", None),
+    "less": (VERMILLION, "▼", None),
+    "level": (GREY, "=", None),
+    "undecided": (BLACK, "?", "///"),
+}
+_HEADS = {
+    "dense": "dense",
+    "small dense": "small dense\n(as many weights)",
+    "static mask": "static mask",
+    DST: "moving sparse",
+    "remedy": "what a practitioner\nwould do first",
+}
+_SHORT_NAMES = {
+    "dense, weight decay": "weight decay",
+    "dense, L1": "L1",
+    "small dense, L1": "L1",
+    "selected inputs, small dense": "selection",
+    "random forest": "forest",
+}
+_SHORT = EngFormatter(places=1, sep="")
+_LOOKS = {  # contender -> colour, marker, line
+    "RigL": (VERMILLION, "P", "-"),
+    "RigL, L1": (VERMILLION, "*", "--"),
+    "SET": (SKY, "X", "-."),
+    "static mask": (PURPLE, "<", "--"),
+    "small dense": (GREY, "D", "-."),
+    "small dense, L1": (GREY, "d", ":"),
+    "dense": (BLACK, "o", "-"),
+    "dense, weight decay": (BLACK, "v", ":"),
+    "dense, L1": (BLACK, "s", "--"),
+    "selected inputs, small dense": (GREEN, "h", "-"),
+    "random forest": (BLUE, "^", "-"),
+}
+
+
+def _cost(side: Side) -> str:
+    return f"{_SHORT(side.weights)} w, {_SHORT(side.bytes)}B, {side.seconds:.0f} s"
+
+
+@styled
+def standings(rows: Sequence[Standing], title: str = "") -> Figure:
+    """The map: a row a regime, a column a way to train; in a cell the moving sparse one minus it, and what it costs.
+
+    Green: moving connections is ahead. w: weights and biases; B: bytes of training state; s: seconds of training.
+    """
+    told = ". ".join(
+        f"{row.told}: moving sparse {row.sides[DST].accuracy:.1f}%"
+        + "".join(f", minus {row.sides[column].name} {gap} {gap.verdict}" for column, gap in row.gaps.items())
+        for row in rows
+    )
+    height = 0.9 + 0.345 * len(rows)
+    figure = new_figure(SLIDE, height, f"Moving sparse minus each rival, test accuracy in points. {told}.")
+    axes = figure.subplots()
+    columns = [DST, *(column for column in COLUMNS if column != DST)]
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            if column not in row.sides:
+                axes.text(x, y, "–", ha="center", va="center", color=GREY)
+                continue
+            side, big = row.sides[column], f"{row.sides[column].accuracy:.1f}%"
+            if column != DST:
+                gap = row.gap(column)
+                colour, sign, hatch = _CELLS[gap.verdict]
+                axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor=colour, alpha=0.22, linewidth=0))
+                if hatch:
+                    axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor="none", edgecolor=GREY,
+                                             hatch=hatch, linewidth=0, alpha=0.35))  # fmt: skip
+                big = f"{sign} {gap}"
+            axes.text(x, y - 0.17, big, ha="center", va="center", fontsize=9, weight="bold")
+            who = "" if side.name == column else f"{_SHORT_NAMES.get(side.name, side.name)}: "
+            axes.text(x, y + 0.24, f"{who}{_cost(side)}", ha="center", va="center", fontsize=6.5)
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks(range(len(rows)), [row.told for row in rows], fontsize=9)
+    axes.set_xticks(range(len(columns)), [_HEADS[column] for column in columns], fontsize=10, weight="bold")
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+    figure.suptitle(title)
+    return figure
+
+
+@styled
+def accuracy_by_noise(found: Mapping[str, Mapping[int, Sequence[float]]], title: str = "") -> Figure:
+    """Test accuracy (percent) against how many inputs of noise stand beside one pixel: a line a contender.
+
+    `found[contender][times]`: one a seed; lines are means, whiskers reach from the lowest to the highest.
+    """
+    figure = new_figure(SLIDE, 4.4, f"Test accuracy by inputs of noise for each pixel. {_told_by_noise(found)}.")
+    axes = figure.subplots()
+    _lines_by_noise(axes, found)
+    axes.set_title(title)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    return figure
+
+
+@styled
+def pixels_read(
+    maps: Mapping[str, Sequence[int]], shares: Mapping[str, tuple[float, float]], title: str = ""
+) -> Figure:
+    """How many connections of the first layer read each pixel in the end: a picture a contender.
+
+    `maps[name]`: a number a pixel; `shares[name]`: of all connections of that layer, those that read a pixel, at the
+    start and in the end.
+    """
+    alt = f"Share of the first layer's connections that read pixels. {_told_shares(shares)}."
+    figure = new_figure(2.9 * len(maps) + 0.8, 3.4, alt)
+    _maps_of_pixels(figure, maps, shares)
+    figure.suptitle(title)
+    return figure
+
+
+@styled
+def point_of_noise(found: Mapping[str, Mapping[int, Sequence[float]]], times: int, maps: Mapping[str, Sequence[int]],
+                   shares: Mapping[str, tuple[float, float]], live: Mapping[str, Sequence[float]],
+                   title: str = "") -> Figure:  # fmt: skip
+    """Both together, for the explorer: who gets how far, with one amount of noise marked; and what is read there.
+
+    `live[contender]`: test accuracy by epoch of a fresh run, whose last stands as a star.
+    """
+    told = "".join(f" A fresh run of {name} has come to {curve[-1]:.1f}%." for name, curve in live.items() if curve)
+    alt = f"Test accuracy: {_told_by_noise(found)}. Connections that read pixels: {_told_shares(shares)}.{told}"
+    figure = new_figure(SLIDE, 6.4, alt)
+    above, below = figure.subfigures(2, 1, height_ratios=(3, 2.2))
+    axes = above.subplots()
+    _lines_by_noise(axes, found)
+    place = list(next(iter(found.values()))).index(times)
+    axes.axvspan(place - 0.12, place + 0.12, color=GREY, alpha=0.18, linewidth=0)
+    for name, curve in live.items():
+        if curve:
+            axes.plot(place, curve[-1], "*", color=_LOOKS[name][0], markeredgecolor=BLACK, markersize=17,
+                      label=f"{name}, trained now")  # fmt: skip
+    axes.set_title(title)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    _maps_of_pixels(below, maps, shares)
+    return figure
+
+
+def _told_by_noise(found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+    return "; ".join(
+        f"{name} " + ", ".join(f"{np.mean(seeds):.1f}% at {times} x" for times, seeds in by.items())
+        for name, by in found.items()
+    )
+
+
+def _told_shares(shares: Mapping[str, tuple[float, float]]) -> str:
+    return "; ".join(
+        f"{name} {100 * a:.0f}% at the start, {100 * b:.0f}% in the end" for name, (a, b) in shares.items()
+    )
+
+
+def _lines_by_noise(axes: Axes, found: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
+    for name, by in found.items():
+        colour, marker, line = _LOOKS[name]
+        means = np.array([np.mean(seeds) for seeds in by.values()])
+        ends = np.array([[min(seeds), max(seeds)] for seeds in by.values()]).T
+        axes.errorbar(range(len(by)), means, np.abs(ends - means), color=colour, marker=marker, linestyle=line,
+                      capsize=2, elinewidth=0.8, label=name)  # fmt: skip
+    times = list(next(iter(found.values())))
+    axes.set_xticks(range(len(times)), [f"{n} x" for n in times])
+    axes.set(xlabel="inputs of pure noise for each pixel", ylabel="test accuracy (%)")
+
+
+def _maps_of_pixels(figure: Figure | SubFigure, maps: Mapping[str, Sequence[int]],
+                    shares: Mapping[str, tuple[float, float]]) -> None:  # fmt: skip
+    panels = figure.subplots(1, len(maps), squeeze=False)[0]
+    most = max(max(counts) for counts in maps.values())
+    for axes, (name, counts) in zip(panels, maps.items(), strict=True):
+        image = axes.imshow(np.reshape(counts, (28, 28)), cmap="magma", vmin=0, vmax=most)
+        start, end = shares[name]
+        axes.set_title(f"{name}: pixels are read\nby {100 * start:.0f}%, in the end by {100 * end:.0f}%", fontsize=10)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+    figure.colorbar(image, ax=list(panels), label="connections of a pixel", shrink=0.8)

@@ -1,0 +1,141 @@
+"""Who stands where, from made-up results: the rule looks at held-out examples alone, and gaps are paired."""
+
+import json
+import shutil
+import statistics
+
+import pytest
+from matplotlib.figure import Figure
+
+from dst_tutorial import paths
+from dst_tutorial.show.figures import where
+from dst_tutorial.studies import regimes, results
+from dst_tutorial.studies.regimes import FINAL, REGIMES, final, tuning, winner
+from dst_tutorial.studies.standing import COLUMNS, DST, champions, in_regime, standings
+
+PROVENANCE = {"torch": "2", "threads": 1, "cpu": "a cpu", "date": "2026-11-26"}
+ON_VALIDATION = {
+    **{"RigL": 70, "RigL, L1": 72, "SET": 60, "dense": 80, "dense, L1": 79},
+    **{"selected inputs, small dense": 90, "random forest": 91},
+}
+ON_TEST = {"RigL": 75, "RigL, L1": 65, "SET": 99, "dense": 70, "dense, L1": 99, "random forest": 50}
+
+
+def made_up(family, accuracy_of):
+    runs = []
+    for run in family.runs().values():
+        config = run.config
+        forest = run.recipe.name.startswith("random forest")
+        summary = {"active_weights": 1000, "test_accuracy": accuracy_of(run), "seconds_per_epoch": [1.0, 2.0]}
+        summary |= {} if forest else {"biases": 10, "macs": 500, "dense_macs": 1000}
+        runs.append({"config": config, "summary": summary, "state_bytes": 4000, "provenance": PROVENANCE})
+        if run.experiment.telling and config.get("backend") and run.recipe.sparsify:
+            runs[-1]["read"] = {"start": 0.1, "end": 0.5}
+            if config["seed"] == FINAL[0]:
+                runs[-1]["read"]["connections"] = list(range(run.experiment.telling))
+    return {"data_set": "made up", "runs": runs}
+
+
+def jitter(seed):
+    return (seed % 5 - 2) / 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All families, as if recorded."""
+    folder, real = tmp_path_factory.mktemp("results"), paths.results_folder()
+    for name in ("frontier", "ablation-lenet300100", "ablation-mlp1d"):
+        shutil.copy(real / f"{name}.json", folder)
+    for name in REGIMES:
+        tuned = made_up(tuning(name), lambda run: ON_VALIDATION.get(run.recipe.name.partition(": ")[0], 50.0))
+        (folder / f"{name}-tuning.json").write_text(json.dumps(tuned))
+        last = made_up(final(name, tuned), lambda run: ON_TEST.get(run.recipe.name, 60) + jitter(run.config["seed"]))
+        (folder / f"{name}.json").write_text(json.dumps(last))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def recorded(folder, monkeypatch):
+    monkeypatch.setattr(results, "results_folder", lambda: folder)
+
+
+def test_a_column_is_of_the_best_on_held_out_examples_and_never_on_test_images():
+    found = champions("noise", REGIMES["noise"][3])
+    assert {column: side.name for column, side in found.items()} == {
+        "dense": "dense",
+        "small dense": "small dense",
+        "static mask": "static mask",
+        DST: "RigL, L1",
+        "remedy": "random forest",
+    }
+    assert set(champions("classes", REGIMES["classes"][0])) == set(COLUMNS) - {"remedy"}
+
+
+@pytest.mark.parametrize("family", REGIMES)
+def test_everybody_has_a_run_a_seed_at_each_sparsity(family):
+    for regime in REGIMES[family]:
+        for sparsity in (None,) if regime.state else regime.sparsities:
+            everybody = in_regime(family, regime, sparsity)
+            assert tuple(everybody) == regime.contenders
+            for side in everybody.values():
+                assert sorted(side.by_seed) == list(FINAL)
+                assert len(side.runs) == len(FINAL)
+                assert (side.seconds, side.bytes) == (3.0, 4000)
+
+
+def test_within_bytes_a_run_counts_in_the_regime_that_chose_it():
+    for regime in REGIMES["memory"]:
+        tuned = results.load_results("memory-tuning")
+        for name, side in in_regime("memory", regime).items():
+            assert {run["config"]["sparsity"] for run in side.runs} == {winner(tuned, name, regime).sparsity}
+
+
+def test_gaps_are_paired_by_seed():
+    row = next(row for row in standings() if row.family == "noise")
+    gap = row.gap("dense")
+    assert gap.mean == pytest.approx(65 - 70)
+    assert gap.low == pytest.approx(gap.high)  # the same jitter on both sides
+    assert gap.verdict == "less"
+    assert set(row.gaps) == {"dense", "small dense", "static mask", "remedy"}
+
+
+def test_what_was_measured_before_is_quoted_as_it_stands():
+    rows = {row.told: row for row in standings() if row.family == "elsewhere"}
+    assert len(rows) == 6
+    weights = rows["MNIST, the slides' network, 95%"]
+    runs = [r for r in results.load_results("frontier")["runs"]
+            if (r["config"]["recipe"]["name"], r["config"]["sparsity"]) == ("modern", 0.95)]  # fmt: skip
+    assert weights.sides[DST].accuracy == statistics.mean(r["summary"]["test_accuracy"] for r in runs)
+    seconds = rows["the same in as many seconds, 95%"]
+    assert seconds.sides["small dense"].seconds <= seconds.sides[DST].seconds
+
+
+def test_the_map_has_at_least_eight_regimes_and_a_row_each():
+    rows = standings()
+    assert len(rows) == sum(map(len, REGIMES.values())) + 6
+    assert len({row.told for row in rows}) == len(rows)
+    assert sum(row.on_map for row in rows) >= 8
+    table = where.map_rows(rows)
+    assert [line["regime"] for line in table] == [row.told for row in rows]
+    for line in table:
+        for column in set(COLUMNS) - {DST, "remedy"}:
+            assert line[column] == "–" or ("[" in line[column] and " w, " in line[column])
+
+
+def test_its_pictures_draw_and_tell():
+    drawn = where.where_sparse_wins()
+    assert isinstance(drawn, Figure)
+    assert drawn.get_size_inches()[1] <= 7.5
+    assert "minus random forest" in drawn.get_label()
+    assert "RigL" in where.accuracy_by_noise(0.95).get_label()
+    assert "10% at the start, 50% in the end" in where.pixels_read().get_label()
+    for family in REGIMES:
+        rows = where.contender_rows(family)
+        assert len({tuple(row.items()) for row in rows}) == len(rows)
+
+
+def test_a_missing_sweep_is_named(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "results_folder", lambda: tmp_path)
+    with pytest.raises(FileNotFoundError, match="sweep noise"):
+        standings()
+    assert regimes.FAMILIES["noise-tuning"].runs()
