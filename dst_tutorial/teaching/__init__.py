@@ -16,6 +16,7 @@ from .exercises.mask_evolution import check_explored, check_returned
 from .exercises.masked_layers import check_fan_in_std, check_masked_gradient
 from .exercises.sparsity_basics import check_most_nonzeros, check_to_csr
 from .exercises.truly_sparse_training import check_rewired, check_training_bytes
+from .exercises.where_sparse_wins import check_hidden_units, check_most_telling
 from .notebook import by_mode, start
 from .widgets.breakeven import break_even_explorer, draw_break_even
 from .widgets.dst import draw_dst, dst_explorer

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.feature_selection import f_classif
 
 from dst_tutorial.teaching.exercises import (
     algorithms,
@@ -18,6 +19,7 @@ from dst_tutorial.teaching.exercises import (
     masked_layers,
     sparsity_basics,
     truly_sparse_training,
+    where_sparse_wins,
 )
 from dst_tutorial.teaching.exercises.judging import solution_of
 
@@ -38,6 +40,8 @@ CHECKS = {
     "rewired": truly_sparse_training,
     "paired_interval": closing_the_gap,
     "most_in_convolution": closing_the_gap,
+    "hidden_units": where_sparse_wins,
+    "most_telling": where_sparse_wins,
 }
 
 
@@ -250,6 +254,32 @@ WRONG += [
 ]
 
 
+def differing_most(rows, labels, count):
+    groups = [rows[labels == c] for c in np.unique(labels)]
+    return np.argsort(-sum(len(g) * (g.mean(0) - rows.mean(0)) ** 2 for g in groups))[:count]
+
+
+WRONG += [
+    ("hidden_units", lambda inputs, classes, weights: weights // inputs, "no weight for the second layer"),
+    ("hidden_units", lambda inputs, classes, weights: weights // (inputs + classes) + 1, "too many"),
+    ("hidden_units", lambda inputs, classes, weights: weights // (inputs * classes), "still fit"),
+    ("hidden_units", lambda inputs, classes, weights: weights / (inputs + classes), "should be whole"),
+    ("most_telling", differing_most, "divide by the spread within"),
+    ("most_telling", lambda rows, labels, count: np.argsort(-rows.std(0))[:count], "those that vary most"),
+    ("most_telling", lambda r, y, n: where_sparse_wins.most_telling(r, y, 12)[::-1][:n], "the other way round"),
+    ("most_telling", lambda r, y, n: np.arange(n), "says more than some of yours"),
+    ("most_telling", lambda r, y, n: where_sparse_wins.most_telling(r, y, n + 1), "yours have shape"),
+    ("most_telling", lambda r, y, n: np.zeros(n, int), "Each input may be there once"),
+]
+
+
+def test_the_selection_of_the_exercise_is_scikit_learns():
+    random = np.random.default_rng(0)
+    rows, labels = random.normal(size=(90, 20)), random.integers(0, 4, 90)
+    scores, _ = f_classif(rows, labels)
+    assert set(where_sparse_wins.most_telling(rows, labels, 7)) == set(np.argsort(-scores)[:7])
+
+
 def destroyed(matrix):
     found = sparsity_basics.to_csr(matrix)
     matrix[:] = 0
@@ -360,6 +390,8 @@ DRESSES = {  # the solution in another dress
                 lambda v: (v[0].astype(float), v[1].astype(np.int32), v[2].astype(np.int64))],
     "paired_interval": [list, np.array, torch.tensor, lambda v: tuple(map(float, v))],
     "most_in_convolution": [float, np.int64, torch.tensor],
+    "hidden_units": [float, np.int64, torch.tensor],
+    "most_telling": [list, torch.tensor, np.sort, lambda v: v[::-1].astype(float)],
 }  # fmt: skip
 
 
