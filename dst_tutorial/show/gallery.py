@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 from ..paths import reading, results_folder
-from .figures import best_recipe, breakeven, candidates, ingredients, protocol, set_and_rigl, shapes, timings
+from .figures import best_recipe, breakeven, candidates, ingredients, protocol, set_and_rigl, shapes, timings, where
 from .pictures import Picture, rendered
 from .tables import FORMS, Table, markdown
 
-_DRAWN = (shapes, protocol, set_and_rigl, timings, ingredients, best_recipe, breakeven)
-_TABLED = (protocol, timings, breakeven, best_recipe, ingredients, set_and_rigl, candidates)
+_DRAWN = (shapes, protocol, set_and_rigl, timings, ingredients, best_recipe, breakeven, where)
+_TABLED = (protocol, timings, breakeven, best_recipe, ingredients, set_and_rigl, candidates, where)
 FIGURES: dict[str, Picture] = {
     picture.name: picture
     for picture in sorted((p for study in _DRAWN for p in study.FIGURES), key=lambda picture: picture.slide or 99)

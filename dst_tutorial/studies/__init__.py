@@ -13,7 +13,7 @@ from .atlas import CHOICES, EPOCHS, POINTS, Atlas, Entry, Point, condense, load_
 from .experiments import EXPERIMENTS
 from .paired import MARGINS, Difference, difference, holm
 from .recorded import expected_seconds, latest_first, load_timings, machine, record_timing, recorded_timings, slide8
-from .regimes import FINAL, REGIMES, Candidate, Regime, candidates, held_out, winner
+from .regimes import FINAL, REGIMES, Candidate, Regime, candidates, held_out, tuned, winner
 from .results import (
     accuracies,
     accuracy_curves,
@@ -28,4 +28,4 @@ from .results import (
 )
 from .runner import run_missing
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
-from .standing import COLUMNS, DST, Side, Standing, champions, in_regime, standings
+from .standing import COLUMNS, DST, Side, Standing, champions, in_regime, recorded, standings

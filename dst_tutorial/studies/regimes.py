@@ -230,9 +230,9 @@ _ABOUT = {
 
 def _trials(contender: str, regime: Regime) -> list[Experiment]:
     """The training of each candidate on held-out examples, in their order."""
-    tuned = replace(regime, epochs=regime.tuned_for or regime.epochs)
+    alike = replace(regime, epochs=regime.tuned_for or regime.epochs)
     return [
-        tuned.experiment(
+        alike.experiment(
             f"tuning of {contender}",
             (candidate.recipe,),
             seeds=TUNED,
@@ -240,7 +240,7 @@ def _trials(contender: str, regime: Regime) -> list[Experiment]:
             sparsities=(candidate.sparsity or regime.tuned_at,),
             width=candidate.width,
         )
-        for candidate in candidates(contender, tuned)
+        for candidate in candidates(contender, alike)
     ]
 
 
@@ -251,18 +251,25 @@ def tuning(family: str) -> Family:
     return Family(f"{family}-tuning", f"{_ABOUT[family]}: what each contender chooses from", tuple(parts))
 
 
-def held_out(results: Mapping, contender: str, regime: Regime) -> list[list[float]]:
+Tuned = Mapping[str, float]  # key of a candidate's run -> accuracy (percent) on held-out examples
+
+
+def tuned(results: Mapping) -> Tuned:
+    """Of a recorded tuning."""
+    return {key_of(run["config"]): run["summary"]["test_accuracy"] for run in results["runs"]}
+
+
+def held_out(found: Tuned, contender: str, regime: Regime) -> list[list[float]]:
     """Accuracy (percent) on held-out examples, one a seed: a list a candidate, in their order."""
-    found = {key_of(run["config"]): run["summary"]["test_accuracy"] for run in results["runs"]}
     return [[found[key] for key in trial.runs() if key in found] for trial in _trials(contender, regime)]
 
 
-def winner(results: Mapping, contender: str, regime: Regime) -> Candidate:
+def winner(found: Tuned, contender: str, regime: Regime) -> Candidate:
     """The rule: the candidate with the highest mean on held-out examples, of equal ones the first.
 
     ValueError where one was not trained.
     """
-    accuracies = held_out(results, contender, regime)
+    accuracies = held_out(found, contender, regime)
     if missing := [place for place, seeds in enumerate(accuracies, start=1) if len(seeds) < len(TUNED)]:
         raise ValueError(f"{contender} in {regime.name} is not tuned yet: candidate {missing[0]} lacks a run")
     means = [statistics.mean(seeds) for seeds in accuracies]
@@ -270,12 +277,12 @@ def winner(results: Mapping, contender: str, regime: Regime) -> Candidate:
     return replace(taken, recipe=replace(taken.recipe, name=contender))
 
 
-def final(family: str, results: Mapping) -> Family:
+def final(family: str, found: Tuned) -> Family:
     """What the rule takes of the recorded tuning, from fresh seeds."""
     parts = []
     for regime in REGIMES[family]:
         for contender in regime.contenders:
-            taken = winner(results, contender, regime)
+            taken = winner(found, contender, regime)
             sparsities = regime.sparsities if taken.sparsity is None else (taken.sparsity,)
             parts.append(
                 regime.experiment(family, (taken.recipe,), seeds=FINAL, sparsities=sparsities, width=taken.width)
@@ -287,7 +294,7 @@ def final(family: str, results: Mapping) -> Family:
 def _recorded(family: str, folder: Path | None = None) -> Family | None:
     """The final family, if its tuning is recorded."""
     try:
-        return final(family, load_results(f"{family}-tuning", folder))
+        return final(family, tuned(load_results(f"{family}-tuning", folder)))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..paths import results_folder
 from .paired import MARGINS, Difference, difference
-from .regimes import MARGIN, REGIMES, Regime, held_out, winner
+from .regimes import MARGIN, REGIMES, Regime, held_out, tuned, winner
 from .results import by_recipe_and_sparsity, load_results, typical_seconds
 
 DST = "DST"
@@ -83,25 +84,25 @@ class Standing:
 
 def in_regime(family: str, regime: Regime, sparsity: float | None = None) -> dict[str, Side]:
     """Everybody in a regime, by name, at a sparsity (that it was tuned at if none): from the recorded final runs."""
-    wanted = regime.tuned_at if sparsity is None else sparsity
-    tuned = load_results(f"{family}-tuning")
-    found: dict[str, list[dict]] = {}
+    here = dict.fromkeys(regime.contenders, regime.tuned_at if sparsity is None else sparsity)
+    if regime.state:
+        found = tuned(load_results(f"{family}-tuning"))
+        here = {name: winner(found, name, regime).sparsity for name in here}
+    runs: dict[str, list[dict]] = {name: [] for name in here}
     for run in load_results(family)["runs"]:
         config, name = run["config"], run["config"]["recipe"]["name"]
-        if (config["data_set"], config["epochs"]) != (regime.data_set, regime.epochs):
-            continue
-        here = winner(tuned, name, regime).sparsity if regime.state else wanted
-        if config["sparsity"] in (0.0, here):
-            found.setdefault(name, []).append(run)
-    return {name: Side(name, found[name]) for name in regime.contenders if name in found}
+        is_here = (config["data_set"], config["epochs"]) == (regime.data_set, regime.epochs)
+        if is_here and config["sparsity"] in (0.0, here[name]):
+            runs[name].append(run)
+    return {name: Side(name, of) for name, of in runs.items()}
 
 
 def champions(family: str, regime: Regime, sparsity: float | None = None) -> dict[str, Side]:
     """A column's contender in a regime: the best on held-out examples."""
-    everybody, tuned = in_regime(family, regime, sparsity), load_results(f"{family}-tuning")
+    everybody, found = in_regime(family, regime, sparsity), tuned(load_results(f"{family}-tuning"))
 
     def on_held_out(name: str) -> float:
-        return max(statistics.mean(seeds) for seeds in held_out(tuned, name, regime))
+        return max(statistics.mean(seeds) for seeds in held_out(found, name, regime))
 
     return {
         column: everybody[max(there, key=on_held_out)]
@@ -145,12 +146,17 @@ def _elsewhere() -> Iterator[Standing]:
         yield Standing("elsewhere", told, there, MARGINS[data_set])
 
 
+def recorded() -> list[str]:
+    """The families of regimes whose final runs are there."""
+    return [family for family in REGIMES if (results_folder() / f"{family}.json").exists()]
+
+
 def standings() -> list[Standing]:
-    """All regimes, family by family. FileNotFoundError says which sweep is missing."""
+    """All regimes that are recorded, family by family, and what was measured before."""
     found = [
         Standing(family, regime.told + ("" if regime.state else f", {100 * regime.tuned_at:g}%"),
                  champions(family, regime), MARGIN, regime.on_map)
-        for family, regimes in REGIMES.items()
-        for regime in regimes
+        for family in recorded()
+        for regime in REGIMES[family]
     ]  # fmt: skip
     return [*found, *_elsewhere()]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dst_tutorial import paths
 from dst_tutorial.show.figures import where
-from dst_tutorial.studies import regimes, results
+from dst_tutorial.studies import regimes, results, standing
 from dst_tutorial.studies.regimes import FINAL, REGIMES, final, tuning, winner
 from dst_tutorial.studies.standing import COLUMNS, DST, champions, in_regime, standings
 
@@ -36,8 +36,9 @@ def made_up(family, accuracy_of):
     return {"data_set": "made up", "runs": runs}
 
 
-def jitter(seed):
-    return (seed % 5 - 2) / 10
+def jitter(seed, name):
+    """Mostly the same for all contenders, as it is paired."""
+    return (seed % 5 - 2) / 10 + (seed * len(name) % 7) / 1000
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,18 @@ def folder(tmp_path_factory):
     for name in REGIMES:
         tuned = made_up(tuning(name), lambda run: ON_VALIDATION.get(run.recipe.name.partition(": ")[0], 50.0))
         (folder / f"{name}-tuning.json").write_text(json.dumps(tuned))
-        last = made_up(final(name, tuned), lambda run: ON_TEST.get(run.recipe.name, 60) + jitter(run.config["seed"]))
+        last = made_up(
+            final(name, regimes.tuned(tuned)),
+            lambda run: ON_TEST.get(run.recipe.name, 60) + jitter(run.config["seed"], run.recipe.name),
+        )
         (folder / f"{name}.json").write_text(json.dumps(last))
     return folder
 
 
 @pytest.fixture(autouse=True)
 def recorded(folder, monkeypatch):
-    monkeypatch.setattr(results, "results_folder", lambda: folder)
+    for module in (results, standing):
+        monkeypatch.setattr(module, "results_folder", lambda: folder)
 
 
 def test_a_column_is_of_the_best_on_held_out_examples_and_never_on_test_images():
@@ -85,7 +90,7 @@ def test_everybody_has_a_run_a_seed_at_each_sparsity(family):
 
 def test_within_bytes_a_run_counts_in_the_regime_that_chose_it():
     for regime in REGIMES["memory"]:
-        tuned = results.load_results("memory-tuning")
+        tuned = regimes.tuned(results.load_results("memory-tuning"))
         for name, side in in_regime("memory", regime).items():
             assert {run["config"]["sparsity"] for run in side.runs} == {winner(tuned, name, regime).sparsity}
 
@@ -93,8 +98,8 @@ def test_within_bytes_a_run_counts_in_the_regime_that_chose_it():
 def test_gaps_are_paired_by_seed():
     row = next(row for row in standings() if row.family == "noise")
     gap = row.gap("dense")
-    assert gap.mean == pytest.approx(65 - 70)
-    assert gap.low == pytest.approx(gap.high)  # the same jitter on both sides
+    assert gap.mean == pytest.approx(65 - 70, abs=0.01)
+    assert gap.low == pytest.approx(gap.high, abs=0.02)  # nearly the same jitter on both sides
     assert gap.verdict == "less"
     assert set(row.gaps) == {"dense", "small dense", "static mask", "remedy"}
 
@@ -134,8 +139,12 @@ def test_its_pictures_draw_and_tell():
         assert len({tuple(row.items()) for row in rows}) == len(rows)
 
 
-def test_a_missing_sweep_is_named(folder, monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "results_folder", lambda: tmp_path)
+def test_what_is_not_recorded_is_not_on_the_map(folder, monkeypatch, tmp_path):
+    for file in folder.glob("*.json"):
+        if not file.name.startswith(("noise", "memory.")):
+            shutil.copy(file, tmp_path)
+    for module in (results, standing):
+        monkeypatch.setattr(module, "results_folder", lambda: tmp_path)
+    assert {row.family for row in standings()} == {"few", "classes", "length", "elsewhere"}
     with pytest.raises(FileNotFoundError, match="sweep noise"):
-        standings()
-    assert regimes.FAMILIES["noise-tuning"].runs()
+        in_regime("noise", REGIMES["noise"][0])

@@ -13,6 +13,7 @@ from ...studies import (
     difference,
     in_regime,
     load_results,
+    recorded,
     standings,
 )
 from ...training import NOISE
@@ -20,10 +21,9 @@ from .. import plots
 from ..pictures import pictures
 from ..tables import Table, mean_sd, provenance_line
 
-_FAMILIES = ", ".join(f"results/{family}.json" for family in REGIMES)
-_TUNING = ", ".join(f"results/{family}-tuning.json" for family in REGIMES)
 _ELSEWHERE = "results/frontier.json, results/ablation-lenet300100.json, results/ablation-mlp1d.json"
-_SOURCES = f"{_FAMILIES}, {_TUNING}, {_ELSEWHERE}"
+_RECORDED = recorded()
+_SOURCES = ", ".join([*(f"results/{name}{kind}.json" for name in _RECORDED for kind in ("", "-tuning")), _ELSEWHERE])
 
 
 def where_sparse_wins() -> Figure:
@@ -112,14 +112,12 @@ def _table(family: str) -> Table:
     return Table(f"regimes_{family}", source, partial(load_results, family), lambda _: rows(), provenance_line)
 
 
+_NOISE = (accuracy_by_noise, pixels_read) if "noise" in _RECORDED else ()
 FIGURES = (
     *pictures(_SOURCES, where_sparse_wins),
-    *pictures("results/noise.json, results/noise-tuning.json", accuracy_by_noise, pixels_read),
+    *pictures("results/noise.json, results/noise-tuning.json", *_NOISE),
 )
-TABLES = (
-    Table("where_sparse_wins", _SOURCES, standings, map_rows, lambda _: _LINE),
-    *map(_table, REGIMES),
-)
+TABLES = (Table("where_sparse_wins", _SOURCES, standings, map_rows, lambda _: _LINE), *map(_table, _RECORDED))
 _LINE = (
     "In each column the contender that did best on held-out examples; mean ± sample standard deviation over seeds, "
     "moving sparse minus it in points with its 95% interval and verdict; w: weights and biases (nodes of a forest), "

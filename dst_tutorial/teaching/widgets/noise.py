@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from ...show import figures, plots
-from ...studies import FINAL, REGIMES, load_results, winner
+from ...studies import FINAL, REGIMES, load_results, tuned, winner
 from ...topology import out_degrees
 from ...training import NOISE, Dataset, Epoch, LeNet300100, Run, beside_noise, load_mnist_6000, train
 from .explorer import slider
@@ -61,7 +61,7 @@ def train_noise(point: Noise, seed: int, on_epoch: Callable[[Epoch], bool | None
     """A point from a fresh seed, truly sparse, as the recorded ones are; tested on the first 2,000 test images."""
     regime = REGIME[point.times]
     return train(
-        winner(load_results("noise-tuning"), point.contender, regime).recipe,
+        winner(tuned(load_results("noise-tuning")), point.contender, regime).recipe,
         _data(point.times),
         network=LeNet300100.reading((1, regime.inputs), 10),
         epochs=regime.epochs,
