@@ -1,10 +1,14 @@
 """What the tests share: one thread, a small data set of made-up images, and MNIST where it is at hand."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from hypothesis import settings
 
-from dst_tutorial import kernels
+from dst_tutorial import kernels, paths
+from dst_tutorial.studies import regimes
 from dst_tutorial.training import data
 
 torch.set_num_threads(1)
@@ -32,6 +36,46 @@ def mnist() -> data.Dataset:
     if not data.is_cached():
         pytest.skip("needs the full MNIST: run `python -m dst_tutorial data` with a network")
     return data.load_mnist()
+
+
+_ON_VALIDATION = {
+    **{"RigL": 70, "RigL, L1": 72, "SET": 60, "dense": 80, "dense, L1": 79},
+    **{"selected inputs, small dense": 90, "random forest": 91},
+}
+_ON_TEST = {"RigL": 75, "RigL, L1": 65, "SET": 99, "dense": 70, "dense, L1": 99, "random forest": 50}
+
+
+def record_made_up_regimes(folder):
+    """Result files of all regimes, with accuracies by contender, and copies of those that the map has beside them."""
+
+    def jitter(run):
+        """Mostly the same for all contenders, as it is paired."""
+        seed = run.config["seed"]
+        return (seed % 5 - 2) / 10 + (seed * sum(map(ord, run.recipe.name)) % 7) / 1000
+
+    def results(family, accuracy_of):
+        runs = []
+        for run in family.runs().values():
+            summary = {"active_weights": 1000, "test_accuracy": accuracy_of(run), "seconds_per_epoch": [1.0, 2.0]}
+            if not run.recipe.name.startswith("random forest"):
+                summary |= {"biases": 10, "macs": 500, "dense_macs": 1000}
+            source = {"torch": "2", "threads": 1, "cpu": "a cpu", "date": "2026-11-26"}
+            runs.append({"config": run.config, "summary": summary, "state_bytes": 4000, "provenance": source})
+            if run.experiment.telling and "backend" in run.config and run.recipe.sparsify:
+                runs[-1]["read"] = {"start": 0.1, "end": 0.5}
+                if run.config["seed"] == regimes.FINAL[0]:
+                    runs[-1]["read"]["connections"] = list(range(run.experiment.telling))
+        return {"data_set": "made up", "runs": runs}
+
+    for name in ("frontier", "ablation-lenet300100", "ablation-mlp1d"):
+        shutil.copy(paths.results_folder() / f"{name}.json", folder)
+    for name in regimes.REGIMES:
+        tuned = results(regimes.tuning(name), lambda run: _ON_VALIDATION.get(run.recipe.name.partition(": ")[0], 50.0))
+        (folder / f"{name}-tuning.json").write_text(json.dumps(tuned))
+        final = regimes.final(name, regimes.tuned(tuned))
+        found = results(final, lambda run: _ON_TEST.get(run.recipe.name, 60) + jitter(run))
+        (folder / f"{name}.json").write_text(json.dumps(found))
+    return folder
 
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -40,7 +40,8 @@ def beside_noise(data: Dataset, times: int, seed: int = 0) -> Dataset:
     """The same images as rows [N, 1, (1 + times) * pixels]: behind the pixels `times` as many inputs of pure noise.
 
     The noise is normal, of mean 0 and standard deviation 1 as MNIST's normalised pixels are. After the noisy tasks of
-    Grooten et al., "Automatic Noise Filtering with Dynamic Sparse Training", AAMAS 2023, arXiv 2302.06548.
+    Grooten et al., "Automatic Noise Filtering with Dynamic Sparse Training in Deep Reinforcement Learning", AAMAS 2023,
+    arXiv 2302.06548.
     """
     generator = stream(seed, f"noise {times}")
 
@@ -88,8 +89,7 @@ def many_classes(used: int, classes: int = 2_000, features: int = 256, each: int
 
     A class has a direction that is zero but for its features, 1 or -1 there, and length 7; a row is that and noise of
     standard deviation 1. Few used are what an output layer of few connections can tell; if all are used, none is. After
-    Schultheis and Babbar, "Towards Memory-Efficient Training for Extremely Large Output Spaces", ECML 2023,
-    arXiv 2306.03725.
+    Ullah et al., "Navigating Extremes: Dynamic Sparsity in Large Output Spaces", NeurIPS 2024, arXiv 2411.03171.
     """
     generator = stream(seed, "many classes")
     own = torch.rand(classes, features, generator=generator).argsort(1) < used

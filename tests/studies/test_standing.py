@@ -1,61 +1,22 @@
 """Who stands where, from made-up results: the rule looks at held-out examples alone, and gaps are paired."""
 
-import json
 import shutil
 import statistics
 
 import pytest
+from conftest import record_made_up_regimes
 from matplotlib.figure import Figure
 
-from dst_tutorial import paths
 from dst_tutorial.show.figures import where
 from dst_tutorial.studies import regimes, results, standing
-from dst_tutorial.studies.regimes import FINAL, REGIMES, final, tuning, winner
+from dst_tutorial.studies.regimes import FINAL, REGIMES, winner
 from dst_tutorial.studies.standing import COLUMNS, DST, champions, in_regime, standings
-
-PROVENANCE = {"torch": "2", "threads": 1, "cpu": "a cpu", "date": "2026-11-26"}
-ON_VALIDATION = {
-    **{"RigL": 70, "RigL, L1": 72, "SET": 60, "dense": 80, "dense, L1": 79},
-    **{"selected inputs, small dense": 90, "random forest": 91},
-}
-ON_TEST = {"RigL": 75, "RigL, L1": 65, "SET": 99, "dense": 70, "dense, L1": 99, "random forest": 50}
-
-
-def made_up(family, accuracy_of):
-    runs = []
-    for run in family.runs().values():
-        config = run.config
-        forest = run.recipe.name.startswith("random forest")
-        summary = {"active_weights": 1000, "test_accuracy": accuracy_of(run), "seconds_per_epoch": [1.0, 2.0]}
-        summary |= {} if forest else {"biases": 10, "macs": 500, "dense_macs": 1000}
-        runs.append({"config": config, "summary": summary, "state_bytes": 4000, "provenance": PROVENANCE})
-        if run.experiment.telling and config.get("backend") and run.recipe.sparsify:
-            runs[-1]["read"] = {"start": 0.1, "end": 0.5}
-            if config["seed"] == FINAL[0]:
-                runs[-1]["read"]["connections"] = list(range(run.experiment.telling))
-    return {"data_set": "made up", "runs": runs}
-
-
-def jitter(seed, name):
-    """Mostly the same for all contenders, as it is paired."""
-    return (seed % 5 - 2) / 10 + (seed * len(name) % 7) / 1000
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """All families, as if recorded."""
-    folder, real = tmp_path_factory.mktemp("results"), paths.results_folder()
-    for name in ("frontier", "ablation-lenet300100", "ablation-mlp1d"):
-        shutil.copy(real / f"{name}.json", folder)
-    for name in REGIMES:
-        tuned = made_up(tuning(name), lambda run: ON_VALIDATION.get(run.recipe.name.partition(": ")[0], 50.0))
-        (folder / f"{name}-tuning.json").write_text(json.dumps(tuned))
-        last = made_up(
-            final(name, regimes.tuned(tuned)),
-            lambda run: ON_TEST.get(run.recipe.name, 60) + jitter(run.config["seed"], run.recipe.name),
-        )
-        (folder / f"{name}.json").write_text(json.dumps(last))
-    return folder
+    return record_made_up_regimes(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +94,7 @@ def test_its_pictures_draw_and_tell():
     assert drawn.get_size_inches()[1] <= 7.5
     assert "minus random forest" in drawn.get_label()
     assert "RigL" in where.accuracy_by_noise(0.95).get_label()
-    assert "10% at the start, 50% in the end" in where.pixels_read().get_label()
+    assert "RigL: 10%, then 50%" in where.pixels_read().get_label()
     for family in REGIMES:
         rows = where.contender_rows(family)
         assert len({tuple(row.items()) for row in rows}) == len(rows)

@@ -12,17 +12,18 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from conftest import make_dataset
+from conftest import make_dataset, record_made_up_regimes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from dst_tutorial import SlideCNN, mlp, sparsify, teaching
 from dst_tutorial.show import plots
 from dst_tutorial.show.figures import LAYERS
+from dst_tutorial.studies import results
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.studies.results import load_masks
 from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
-from dst_tutorial.teaching.widgets import breakeven, dst, signals, storage
+from dst_tutorial.teaching.widgets import breakeven, dst, noise, signals, storage
 from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
 from dst_tutorial.teaching.widgets.explorer import explorer
 from dst_tutorial.teaching.widgets.masks import save_gif
@@ -32,6 +33,7 @@ from dst_tutorial.teaching.widgets.storage import SPARSITIES
 from dst_tutorial.timing.breakeven import DENSE, SPARSE
 from dst_tutorial.topology.algorithms import SET, RigL
 from dst_tutorial.topology.measures import Mask, neurons, out_degrees, paths
+from dst_tutorial.training import NOISE
 from dst_tutorial.training.loop import History, Snapshot, fit
 from dst_tutorial.training.optim import Adam
 
@@ -159,6 +161,51 @@ def test_the_sample_and_a_stale_atlas_are_named(monkeypatch):
     assert "<b>stale</b>" in box.status.value
     box.run(Point(), 7)
     assert "do not compare" in box.status.value
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noises(tmp_path_factory):
+    """The noise explorer's module on made-up results, and on a few digits."""
+    folder = record_made_up_regimes(tmp_path_factory.mktemp("results"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "results_folder", lambda: folder)
+        patch.setattr(noise, "load_mnist_6000", lambda: make_dataset(name="mnist-6000"))
+        patch.setattr(noise, "TEST", 64)
+        noise._data.cache_clear()
+        yield noise
+    for cached in (noise._by_noise, noise._what_is_read, noise._data):
+        cached.cache_clear()
+
+
+def test_noise_at_every_point(noises):
+    labels = {noises.draw_noise(times, sparsity).get_label() for times in NOISE for sparsity in noises.SPARSITIES}
+    assert all("RigL 75.0% at 0 x" in label and "RigL 10% at the start, 50% in the end" in label for label in labels)
+
+
+def test_every_slider_changes_the_noise_explorer(noises):
+    box = noises.NoiseExplorer()
+    for name, values in (("times", NOISE), ("sparsity", noises.SPARSITIES)):
+        seen = set()
+        for value in values:
+            box.controls[name].value = value
+            assert getattr(box.point, name) == value
+            seen.add(image(box.picture))
+        assert len(seen) == len(values), name
+
+
+@pytest.mark.parametrize("contender", ["RigL", "SET", "static mask"])
+def test_it_trains_any_sparse_contender_beside_noise(noises, contender):
+    box = noises.NoiseExplorer()
+    box.controls["times"].value, box.controls["contender"].value = 1, contender
+    box.train.click()
+    finish(box)
+    assert f"A fresh run of {contender} has come to" in box.picture.value
+    assert f"{contender}, now" in box.picture.value
+    box.controls["times"].value = 3  # another point has no fresh run
+    assert "fresh" not in box.picture.value
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from functools import partial
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from ...studies import (
@@ -102,8 +103,10 @@ def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dic
 
 def pixels_read(times: int = 19, sparsity: float = 0.98) -> Figure:
     """What the first layer comes to read beside 19 times as many inputs of noise."""
-    title = f"Beside {times} times as many inputs of noise, {100 * sparsity:g}% sparse"
-    return plots.pixels_read(*what_is_read(times, sparsity), title)
+    maps, shares = what_is_read(times, sparsity)
+    told = {name: f"{name}: {100 * start:.0f}%, then {100 * end:.0f}%" for name, (start, end) in shares.items()}
+    title = f"Connections that read a pixel, beside {times} x as many inputs of noise, {100 * sparsity:g}% sparse"
+    return plots.inputs_read({told[name]: np.reshape(counts, (28, 28)) for name, counts in maps.items()}, title)
 
 
 def _table(family: str) -> Table:

@@ -108,22 +108,6 @@ def accuracy_by_noise(found: Mapping[str, Mapping[int, Sequence[float]]], title:
 
 
 @styled
-def pixels_read(
-    maps: Mapping[str, Sequence[int]], shares: Mapping[str, tuple[float, float]], title: str = ""
-) -> Figure:
-    """How many connections of the first layer read each pixel in the end: a picture a contender.
-
-    `maps[name]`: a number a pixel; `shares[name]`: of all connections of that layer, those that read a pixel, at the
-    start and in the end.
-    """
-    alt = f"Share of the first layer's connections that read pixels. {_told_shares(shares)}."
-    figure = new_figure(2.9 * len(maps) + 0.8, 3.4, alt)
-    _maps_of_pixels(figure, maps, shares)
-    figure.suptitle(title)
-    return figure
-
-
-@styled
 def point_of_noise(found: Mapping[str, Mapping[int, Sequence[float]]], times: int, maps: Mapping[str, Sequence[int]],
                    shares: Mapping[str, tuple[float, float]], live: Mapping[str, Sequence[float]],
                    title: str = "") -> Figure:  # fmt: skip
