@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..paths import figures_folder
 from ..studies import (
+    DST,
     Point,
     by_recipe_and_sparsity,
     difference,
@@ -20,6 +21,7 @@ from ..studies import (
     load_atlas,
     load_results,
     load_timings,
+    standings,
     typical_seconds,
 )
 from ..timing import row_of, rows_of
@@ -151,6 +153,18 @@ def in_the_atlas(sparsity: float, grow: str, interval: int, low: float, high: fl
     return check
 
 
+def stands(regime: str, column: str, verdict: str, low: float = -math.inf, high: float = math.inf) -> Check:
+    """On the map of regimes, moving connections minus a column: this verdict, and so many points."""
+
+    def check() -> tuple[str, bool]:
+        row = next(row for row in standings() if row.told.startswith(regime))
+        one = row.gap(column)
+        told = f"{row.told}: {row.sides[DST].name} - {row.sides[column].name}: {one.told}"
+        return told, one.verdict == verdict and low <= one.mean <= high
+
+    return check
+
+
 # --- the sentences ----------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +278,21 @@ HEADLINES: tuple[Headline, ...] = (
     Headline("08", "A falling learning rate costs", "results/ablation*.json",
              (on("a falling learning rate helps (slides)", "less", "SlideCNN", "LeNet-300-100", "MNIST-1D"),
               on("a falling learning rate helps (best recipe)", "more", "SlideCNN", "LeNet-300-100"))),
+    _cells("09", "Beside nine times as many inputs of noise", 'assert found["RigL"] > found["static mask"] + 5',
+           'assert found["RigL"] > found["small dense"] + 3',
+           'assert found["selection, small dense"] > found["RigL"] + 5'),
+    _cells("09", "RigL's first layer comes to read the middle",
+           'assert middle["grown by gradient"] > max(2, middle["grown at random"])'),
+    Headline("09", "Where 20 of 2,000 inputs tell the class", "results/few.json, results/few-tuning.json",
+             (stands("20 telling", "small dense", "more", 33, 34), stands("20 telling", "static mask", "more", 34, 35),
+              stands("20 telling", "remedy", "level"))),
+    _cells("09", "Where only three inputs together tell the class",
+           'assert found["selection, small dense"] < 55 and found["small dense"] > 95',
+           'assert found["static mask"] < found["RigL"] < found["small dense"]'),
+    _cells("09", "Where each of many classes has few features",
+           'assert own["RigL"] > 2 * max(own["static mask"], own["small dense"])',
+           'assert every["RigL"] < every["small dense"] + 5 and every["dense"] > 90'),
+    _cells("09", "On our map a mask that moves", 'assert all(gap.verdict != "less" for gap in static)'),
 )  # fmt: skip
 IN_README = (  # in the same words
     *(
@@ -271,6 +300,7 @@ IN_README = (  # in the same words
         "At 95%, on one thread",
         "In our kernels a small dense",
         "A mask that never moves from `modern`'s start",
+        "Where 20 of 2,000 inputs tell the class",
     ),
     "torch's CSR on a CPU",
 )

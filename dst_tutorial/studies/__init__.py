@@ -28,4 +28,4 @@ from .results import (
 )
 from .runner import run_missing
 from .selection import CONTENDERS, TUNED_AT, chosen, validation
-from .standing import COLUMNS, DST, Side, Standing, champions, in_regime, recorded, standings
+from .standing import COLUMNS, DST, Side, Standing, champions, families_recorded, in_regime, standings

@@ -146,7 +146,7 @@ def _elsewhere() -> Iterator[Standing]:
         yield Standing("elsewhere", told, there, MARGINS[data_set])
 
 
-def recorded() -> list[str]:
+def families_recorded() -> list[str]:
     """The families of regimes whose final runs are there."""
     return [family for family in REGIMES if (results_folder() / f"{family}.json").exists()]
 
@@ -156,7 +156,7 @@ def standings() -> list[Standing]:
     found = [
         Standing(family, regime.told + ("" if regime.state else f", {100 * regime.tuned_at:g}%"),
                  champions(family, regime), MARGIN, regime.on_map)
-        for family in recorded()
+        for family in families_recorded()
         for regime in REGIMES[family]
     ]  # fmt: skip
     return [*found, *_elsewhere()]

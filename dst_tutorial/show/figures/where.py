@@ -12,9 +12,9 @@ from ...studies import (
     REGIMES,
     Standing,
     difference,
+    families_recorded,
     in_regime,
     load_results,
-    recorded,
     standings,
 )
 from ...training import NOISE
@@ -23,7 +23,7 @@ from ..pictures import pictures
 from ..tables import Table, mean_sd, provenance_line
 
 _ELSEWHERE = "results/frontier.json, results/ablation-lenet300100.json, results/ablation-mlp1d.json"
-_RECORDED = recorded()
+_RECORDED = families_recorded()
 _SOURCES = ", ".join([*(f"results/{name}{kind}.json" for name in _RECORDED for kind in ("", "-tuning")), _ELSEWHERE])
 
 
