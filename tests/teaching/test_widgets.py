@@ -167,15 +167,18 @@ def test_the_sample_and_a_stale_atlas_are_named(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def noises(tmp_path_factory):
+def made_up(tmp_path_factory):
+    return record_made_up_regimes(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def noises(made_up, monkeypatch):
     """The noise explorer's module on made-up results, and on a few digits."""
-    folder = record_made_up_regimes(tmp_path_factory.mktemp("results"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results, "results_folder", lambda: folder)
-        patch.setattr(noise, "load_mnist_6000", lambda: make_dataset(name="mnist-6000"))
-        patch.setattr(noise, "TEST", 64)
-        noise._data.cache_clear()
-        yield noise
+    monkeypatch.setattr(results, "results_folder", lambda: made_up)
+    monkeypatch.setattr(noise, "load_mnist_6000", lambda: make_dataset(name="mnist-6000"))
+    monkeypatch.setattr(noise, "TEST", 64)
+    noise._data.cache_clear()
+    yield noise
     for cached in (noise._by_noise, noise._what_is_read, noise._data):
         cached.cache_clear()
 
