@@ -395,7 +395,7 @@ def test_doctor_sees_a_folder_it_cannot_write(monkeypatch, tmp_path):
 
 def test_logs_go_to_standard_error(tmp_path):
     """Without network and npm the sample's warning is logged, and standard output is still one JSON document."""
-    code = "from dst_tutorial import __main__ as cli, training; training.data.SOURCES.clear(); cli.main()"
+    code = "from dst_tutorial import __main__ as cli, training; training.files.MNIST.sources.clear(); cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "data", "--json"],
         capture_output=True,

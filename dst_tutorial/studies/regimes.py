@@ -74,17 +74,20 @@ def _rigl(regime: Regime) -> dict:
 
 
 def _sparse(algorithm: str, regime: Regime) -> list[Recipe]:
-    """At three rates, and with two shares that an update drops (a mask that stays: two allocations)."""
-    rates = _RATES if regime.network == "LinearClassifier" else _THREE  # whose one layer leaves nothing to divide
-    options = [{"drop_fraction": share} for share in (0.3, 0.5)] if algorithm != "static" else [{}, {}]
-    allocations = ("erk", "erk") if algorithm != "static" else ("erk", "uniform")
+    """At three rates, and with two shares that an update drops (a mask that stays: two allocations).
+
+    A single layer leaves no allocation to choose: its mask is tried at six rates, its update with one share.
+    """
+    rates, ways = (_RATES, 1) if regime.network == "LinearClassifier" else (_THREE, 2)
+    stays = algorithm == "static"
+    choices = [("erk", None), ("uniform", None)] if stays else [("erk", 0.3), ("erk", 0.5)]
     topology = _rigl(regime) if algorithm == "RigL" else {}
     return [
-        Recipe(f"{allocation}, {' '.join(map(str, chosen.values()))}{', ' if chosen else ''}{rate:g}", "",
-               {"allocation": allocation, "init": "fan_in"}, algorithm, topology | chosen,
+        Recipe(f"{allocation}, {rate:g}" if stays else f"{allocation}, {share}, {rate:g}", "",
+               {"allocation": allocation, "init": "fan_in"}, algorithm,
+               topology if stays else topology | {"drop_fraction": share},
                learning_rate=rate, learning_rate_schedule="cosine")
-        for chosen, allocation in list(zip(options, allocations, strict=True))[: 6 // len(rates)]
-        for rate in rates
+        for (allocation, share), rate in product(choices[:ways], rates)
     ]  # fmt: skip
 
 
@@ -185,8 +188,16 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
             sparsities=_SPARSITIES,
             tuned_at=0.98,
             telling=784,
+            on_map=times in (0, 9, 19),
         )
         for times in NOISE
+    ),
+    "fashion": (
+        Regime("fashion", "Fashion-MNIST, LeNet-300-100", "fashion-mnist", inputs=784, examples=60_000, epochs=10,
+               contenders=_FOUR),
+        Regime("fashion-noise-9", "Fashion-MNIST, 9 x as many inputs of noise", "fashion-mnist-6000-noise-9",
+               inputs=7_840, examples=6_000, epochs=20, contenders=_EVERYBODY, sparsities=(0.98,), tuned_at=0.98,
+               telling=784),
     ),
     "few": (
         Regime("few-of-many", "20 telling inputs of 2,000", "few-of-many", inputs=2_000, examples=6_000, epochs=20,
@@ -218,6 +229,7 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
 }  # fmt: skip
 _ABOUT = {
     "noise": "most inputs are noise",
+    "fashion": "clothes in the place of digits, alone and beside noise",
     "few": "few of many inputs say something, one by one or only together",
     "classes": "many classes on one linear layer",
     "length": "more images, and longer trainings, on LeNet-300-100",

