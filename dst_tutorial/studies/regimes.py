@@ -16,6 +16,7 @@ from math import prod
 from pathlib import Path
 
 from ..layers import INDEX, VALUE
+from ..paths import results_folder
 from ..training import NETWORKS, NOISE, SIZES, Recipe
 from .experiment import Contender, Experiment, Family, key_of
 from .forest import Forest
@@ -303,8 +304,8 @@ def final(family: str, found: Tuned) -> Family:
 
 
 @cache
-def _recorded(family: str, folder: Path | None = None) -> Family | None:
-    """The final family, if its tuning is recorded."""
+def decided(family: str, folder: Path) -> Family | None:
+    """The final runs, where all of the tuning is recorded in this folder."""
     try:
         return final(family, tuned(load_results(f"{family}-tuning", folder)))
     except (FileNotFoundError, ValueError):
@@ -314,6 +315,6 @@ def _recorded(family: str, folder: Path | None = None) -> Family | None:
 FAMILIES: dict[str, Family] = {
     family.name: family
     for name in REGIMES
-    for family in (tuning(name), _recorded(name))
+    for family in (tuning(name), decided(name, results_folder()))
     if family
 }  # fmt: skip

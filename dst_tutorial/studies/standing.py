@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..paths import results_folder
+from .experiment import key_of
 from .paired import MARGINS, Difference, difference
-from .regimes import MARGIN, REGIMES, Regime, held_out, tuned, winner
+from .regimes import MARGIN, REGIMES, Regime, decided, held_out, tuned, winner
 from .results import by_recipe_and_sparsity, load_results, typical_seconds
 
 DST = "DST"
@@ -147,8 +148,15 @@ def _elsewhere() -> Iterator[Standing]:
 
 
 def families_recorded() -> list[str]:
-    """The families of regimes whose final runs are there."""
-    return [family for family in REGIMES if (results_folder() / f"{family}.json").exists()]
+    """The families of regimes whose final runs are there, all of them."""
+    return [family for family in REGIMES if _is_recorded(family)]
+
+
+def _is_recorded(family: str) -> bool:
+    planned = decided(family, results_folder())
+    if not planned or not (results_folder() / f"{family}.json").exists():
+        return False
+    return planned.runs().keys() <= {key_of(run["config"]) for run in load_results(family)["runs"]}
 
 
 def standings() -> list[Standing]:
