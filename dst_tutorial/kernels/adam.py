@@ -1,28 +1,60 @@
 """One compiled loop of Adam over all parameters."""
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
+from numba import carray
 
-from .loops import options
-from .simd import get, pointer_at, put
+from .compiled import as_c
+from .loops import phase_at, record
+from .simd import get, pointer_at, pointers_to, put
 
 
-@njit(**options)
-def adam(at, like, rate, first, second, eps, decay):
-    """One step of some parameters. `at`: of each, both moments, gradient and float32 step; its size."""
+class Parameter(NamedTuple):
+    """Addresses of its numbers, of their moments and gradient, and of its float32 step; how many numbers these are."""
+
+    numbers: int
+    mean: int
+    square: int
+    gradient: int
+    steps: int
+    size: int
+
+
+PARAMETER = np.dtype([(name, np.int64) for name in Parameter._fields])
+ALL = np.dtype(
+    [("table", np.int64), ("count", np.int64)]
+    + [(name, np.float64) for name in ("rate", "first", "second", "eps", "decay")]
+)
+ADVANCE, CHANGE = 0, 1  # kinds of phases
+_parameter_at, _all_at = pointers_to(PARAMETER), pointers_to(ALL)
+
+
+def adam_in(like, keep):
+    """A part of one step: every parameter's numbers are divided among the parts."""
     kind = type(like)
-    for i in range(len(at)):
-        p, m, v, g = (pointer_at(at[i, 0], like), pointer_at(at[i, 1], like), pointer_at(at[i, 2], like),
-                      pointer_at(at[i, 3], like))  # fmt: skip
-        steps = pointer_at(at[i, 4], np.float32(0))
-        put(steps, 0, get(steps, 0) + np.float32(1))
-        t = np.float64(get(steps, 0))
-        size, root = kind(rate / (1 - first**t)), kind(1 / np.sqrt(1 - second**t))
-        new, keep, rest, least, pull = kind(1 - first), kind(second), kind(1 - second), kind(eps), kind(decay)
-        for j in range(at[i, 5]):
-            gradient = get(g, j) + pull * get(p, j)
-            mean = get(m, j) + new * (gradient - get(m, j))
-            square = keep * get(v, j) + rest * gradient * gradient
-            put(m, j, mean)
-            put(v, j, square)
-            put(p, j, get(p, j) - size * mean / (np.sqrt(square) * root + least))
+
+    def run(all_, phase_, part):
+        at, phase = record(_all_at(all_)), record(phase_at(phase_))
+        table = carray(_parameter_at(at.table), at.count)
+        for i in range(at.count):
+            one = table[i]
+            steps = pointer_at(one.steps, np.float32(0))
+            if phase.kind == ADVANCE:
+                put(steps, 0, get(steps, 0) + np.float32(1))
+                continue
+            p, m, v, g = (pointer_at(one.numbers, like), pointer_at(one.mean, like), pointer_at(one.square, like),
+                          pointer_at(one.gradient, like))  # fmt: skip
+            t = np.float64(get(steps, 0))
+            size, root = kind(at.rate / (1 - at.first**t)), kind(1 / np.sqrt(1 - at.second**t))
+            new, keep, rest = kind(1 - at.first), kind(at.second), kind(1 - at.second)
+            least, pull = kind(at.eps), kind(at.decay)
+            for j in range(one.size * part // phase.parts, one.size * (part + 1) // phase.parts):
+                gradient = get(g, j) + pull * get(p, j)
+                mean = get(m, j) + new * (gradient - get(m, j))
+                square = keep * get(v, j) + rest * gradient * gradient
+                put(m, j, mean)
+                put(v, j, square)
+                put(p, j, get(p, j) - size * mean / (np.sqrt(square) * root + least))
+
+    return as_c(run, 3, keep)

@@ -90,6 +90,6 @@ def numba_fault() -> str | None:
 
 def keeps_compiled() -> bool:
     """Is there a folder for compiled code, so that the next process finds it?"""
-    from .loops import KEPT
+    from .compiled import KEPT
 
     return KEPT

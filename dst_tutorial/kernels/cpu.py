@@ -4,32 +4,27 @@ One call goes through all layers, forward or backward: preparing a call costs mo
 float32 or float64; what comes in may have any strides, what goes out is contiguous.
 """
 
-import contextlib
-import logging
 import operator
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba.core.event import Listener, install_listener
 from torch import Tensor
 from torch.autograd import forward_ad
-from tqdm.auto import tqdm
 
-from . import loops
-from .adam import adam
+from . import crew, loops, phases
+from .adam import ADVANCE, ALL, CHANGE, adam_in
 from .checks import address, check_indices, checked, place, plain, refuse_second_derivative
+from .compiled import compiled
 from .operations import Linear, Operation, rows_of
 from .plan import Plan, plan
-from .steps import LANES, STEP, TILE
-from .threads import each, parts
+from .steps import LANES, STEP, TILE, Pass
 
-log = logging.getLogger(__name__)
-
+ADAM_WORK = 8  # multiplications that a parameter's step is worth
 _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
 
 
@@ -54,12 +49,6 @@ def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     if torch.is_grad_enabled() or forward_ad._current_level >= 0:  # which `_Run` does not know, and says so
         return _Run.apply(x, where, [operation.kind for operation in operations], indices, *values, *biases)
     return _forward(x, where, indices, values, biases, keep=False)[0]
-
-
-def _jobs(where: Plan, values: Sequence[Tensor], samples: int, passes: int) -> list[tuple[int, int]]:
-    """(first, last) sample of each thread."""
-    multiplications = sum(numbers.numel() * uses for numbers, uses in zip(values, where.uses, strict=True))
-    return parts(samples, samples * multiplications * passes, LANES)
 
 
 # --- forward and backward ---------------------------------------------------------------------------------------------
@@ -101,14 +90,14 @@ class _Kept(threading.local):
 _kept, KEPT_BYTES = _Kept(), 2**24  # more than that is given back at once
 
 
-def _rooms(like: Tensor, count: int, size: int) -> tuple[Tensor, list[int]]:
-    """Memory, this thread's until its next call, and the addresses in it of so many rooms for `size` numbers each."""
+def _room(like: Tensor, size: int) -> tuple[Tensor, int]:
+    """Memory for so many numbers, this thread's until its next call, and its address."""
     room = _kept.rooms.get(like.dtype)
-    if room is None or room.numel() < count * size:
-        room = like.new_empty(count * size)
+    if room is None or room.numel() < size:
+        room = like.new_empty(size)
         if room.nbytes <= KEPT_BYTES:
             _kept.rooms[like.dtype] = room
-    return room, [room.data_ptr() + i * size * room.element_size() for i in range(count)]
+    return room, room.data_ptr()
 
 
 def _borrowed(size: int, dtype: torch.dtype) -> Tensor:
@@ -128,29 +117,32 @@ def _give_back(free: list[np.ndarray], memory: np.ndarray) -> None:
         free.append(memory)
 
 
+def _work(where: Plan, values: Sequence[Tensor]) -> tuple[int, ...]:
+    """Multiplications of each layer for a sample."""
+    return tuple([numbers.numel() * uses for numbers, uses in zip(values, where.uses, strict=True)])
+
+
 def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Sequence, keep: bool) -> tuple:
     """Outputs; then, if they are to be kept, all activations, winners, where each weight reads, and who had which."""
-    samples, like, (columns, pointers) = len(x), _LIKE[x.dtype], zip(*indices, strict=True)
+    samples, (columns, pointers) = len(x), zip(*indices, strict=True)
     y = x.new_empty(samples, *where.output)
     offsets = [torch.empty_like(c) if taps else c for c, taps in zip(columns, where.convolution, strict=True)]
     steps = _addressed(where, values, columns, offsets, pointers, biases)
-    ends = place(x, x.dtype), _strides(x), y.data_ptr(), _strides(y)
-    if samples == 1 and not keep:
-        _memory, (room,) = _rooms(x, 1, where.brief)
-        _run(loops.forward_one, steps, like, *ends, room)
-        return (y,)
-    jobs = _jobs(where, values, samples, 3 if keep else 1)
+    convolutions, work = sum(where.convolution), _work(where, values)
+    threads = phases.threads_for(samples * sum(work) * (3 if keep else 1), torch.get_num_threads())
+    workspace = winners = None
     if keep:
         workspace = _borrowed(_lanes(samples) * where.kept, x.dtype)
         winners = _borrowed(_lanes(samples) * where.winners, torch.uint8)
-        rooms = [workspace.data_ptr()] * len(jobs)
-    else:
-        workspace = winners = None
-        _memory, rooms = _rooms(x, len(jobs), _lanes(min(TILE, samples)) * where.brief)
-    notes = winners.data_ptr() if keep else 0
-    each(lambda room, job: _run(loops.forward, steps, like, *ends, room, notes, *job, keep),
-         list(zip(rooms, jobs, strict=True)))  # fmt: skip
-    return y, workspace, winners, offsets, steps, jobs
+    alone = samples == 1 and not keep
+    todo = _ONE if alone else phases.forward(convolutions, work, samples, threads)
+    size = where.brief if alone else _lanes(min(TILE, samples)) * where.brief
+    _memory, room = _room(x, 0 if keep else size * threads)
+    _do(loops.one_in if alone else loops.forward_in, x.dtype, todo, threads, Pass(
+        steps.ctypes.data, len(values), convolutions, samples, 0, place(x, x.dtype), *_strides(x), y.data_ptr(),
+        *_strides(y), workspace.data_ptr() if keep else 0, winners.data_ptr() if keep else 0, room, size, 0, 0,
+    ))  # fmt: skip
+    return y, workspace, winners, offsets, steps, threads
 
 
 class _Run(torch.autograd.Function):
@@ -174,7 +166,7 @@ class _Run(torch.autograd.Function):
         dy, where, layers = plain(dy), ctx.where, len(ctx.kinds)
         workspace, winners, *weights = ctx.saved_tensors
         columns = weights[layers::2]
-        offsets, steps, jobs = ctx.kept  # the same jobs: they decide where the activations of a sample are
+        offsets, steps, threads = ctx.kept  # as many: they decide where the activations of a sample are
         if [tensor.data_ptr() for tensor in ctx.weights] != ctx.places:
             raise RuntimeError("the weights have been replaced since the forward pass")
         if any(map(operator.is_not, weights, ctx.weights)):  # copies, by the hooks of torch.autograd.graph
@@ -182,25 +174,24 @@ class _Run(torch.autograd.Function):
                 check_indices(kind, *indices, kind.matrix[1])
                 address(values, dy.dtype, indices[0].numel())
             steps = _addressed(where, weights[:layers], columns, offsets, weights[layers + 1 :: 2], [None] * layers)
-        samples, like = len(dy), _LIKE[dy.dtype]
+        samples, convolutions = len(dy), sum(where.convolution)
         wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
         stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
         sizes = [*(c.numel() for c in columns), *where.rows]
         starts = list(accumulate(sizes, initial=0))
         steps["dvalues"], steps["dbias"][:-1] = [*starts[:layers], starts[-1]], starts[layers:-1]
         dx = dy.new_empty(ctx.shape) if wants_x else None
-        ends = place(dy, dy.dtype), _strides(dy), *((dx.data_ptr(), _strides(dx)) if wants_x else (0, (0, 0, 0, 0)))
-        sums = dy.new_empty(len(jobs), starts[-1])  # a thread's are its own
-        _memory, rooms = _rooms(dy, len(jobs), _lanes(min(TILE, samples)) * where.brief)
-        kept = (
+        sums, size = dy.new_empty(starts[-1]), _lanes(min(TILE, samples)) * where.brief
+        _memory, room = _room(dy, threads * size + (threads - 1) * starts[-1])
+        todo = phases.backward(convolutions, _work(where, columns), samples, threads, stop, wants_x)
+        _do(loops.backward_in, dy.dtype, todo, threads, Pass(
+            steps.ctypes.data, layers, convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
+            *((dx.data_ptr(), *_strides(dx)) if wants_x else (0, 0, 0, 0, 0)),
             address(workspace, dy.dtype, _lanes(samples) * where.kept),
             address(winners, torch.uint8, _lanes(samples) * where.winners),
-        )
-        each(lambda job, room, own: _run(loops.backward, steps, like, *ends, *kept, *job, room,
-                                         own.data_ptr(), stop), list(zip(jobs, rooms, sums, strict=True)))  # fmt: skip
-        if len(jobs) > 1:
-            _run(loops.add_up, len(jobs), like, sums.data_ptr(), starts[-1])
-        gradients = torch.unsafe_split_with_sizes(sums[0], sizes)  # views that autograd need not know of
+            room, size, sums.data_ptr(), room + threads * size * dy.element_size(),
+        ))  # fmt: skip
+        gradients = torch.unsafe_split_with_sizes(sums, sizes)  # views that autograd need not know of
         return dx, None, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
 
 
@@ -225,43 +216,17 @@ def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
 
 def adam_step(parameters: Sequence[tuple[Tensor, ...]], table: np.ndarray, *settings: float) -> None:
     """One step of `adam`, and autograd is told: what needs the weights as they were can say so."""
-    _run(adam, table, _LIKE[parameters[0][0].dtype], *settings)
+    numbers = int(table[:, -1].sum())
+    threads = phases.threads_for(numbers * ADAM_WORK, torch.get_num_threads())
+    todo = phases.of_some((ADVANCE, 1), (CHANGE, threads))
+    call = np.array([(table.ctypes.data, len(table), *settings)], ALL)
+    crew.do(compiled(adam_in, _LIKE[parameters[0][0].dtype]).address, call.ctypes.data, todo, threads)
     torch.autograd.graph.increment_version([p for p, *_ in parameters])
 
 
-_compiled: set = set()
+def _do(make: Callable, dtype: torch.dtype, todo: np.ndarray, threads: int, call: Pass) -> None:
+    at = np.array(call, np.int64)
+    crew.do(compiled(make, _LIKE[dtype]).address, at.ctypes.data, todo, threads)
 
 
-def _run(kernel, *arguments) -> None:
-    """Call a kernel. Its first call may compile it, which is said."""
-    key = kernel, type(arguments[1])  # all that decides it: float32 or float64
-    if key in _compiled:
-        kernel(*arguments)
-        return
-    told = _Told(kernel.__name__)
-    with contextlib.closing(told), install_listener("numba:compile", told):
-        try:
-            kernel(*arguments)
-        except OSError as error:  # it is compiled, and could not be kept: a full disk
-            log.warning("compiled code was not kept (%s): the next process compiles anew", error)
-            kernel(*arguments)
-    _compiled.add(key)
-
-
-class _Told(Listener):
-    """Says so where numba really compiles, rather than loads what it has kept."""
-
-    def __init__(self, name: str):
-        self.name, self.bars = name, []
-
-    def on_start(self, event) -> None:
-        if not self.bars:
-            told = f"compiling {self.name} for this machine: some seconds, once"
-            self.bars.append(tqdm(desc=told, leave=False, bar_format="{desc}"))
-
-    def on_end(self, event) -> None:
-        pass
-
-    def close(self) -> None:
-        for bar in self.bars:
-            bar.close()
+_ONE = phases.of_some((0, 1))

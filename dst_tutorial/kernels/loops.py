@@ -14,11 +14,10 @@ All this is one file for a reason: numba recompiles what it has on disk when a f
 one does that it calls into.
 """
 
-import logging
-
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
+from .compiled import as_c, inner
 from .simd import (
     add,
     every_second,
@@ -29,6 +28,7 @@ from .simd import (
     multiply_add,
     pointer,
     pointer_at,
+    pointers_to,
     products,
     put,
     shifted,
@@ -43,22 +43,10 @@ from .simd import (
     where_at_most,
     where_equal,
 )
-from .steps import LANES, TILE
+from .steps import ADD, LANES, PACK, PASS, PHASE, ROWS, SLICES, STEP, TILE, UNPACK, WHOLE
 
-try:
-    njit(cache=True)(lambda: None)
-    KEPT = True  # on disk, for the next process
-except RuntimeError:  # there is no folder for it
-    KEPT = False
-    logging.getLogger(__name__).warning(
-        "compiled code can be kept in no folder, so every process compiles anew, half a minute: set NUMBA_CACHE_DIR to "
-        "a folder that can be written"
-    )
-
-# Sums may be reordered; NaN and infinity are kept, as dense layers keep them.
-options = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy", "nogil": True, "cache": KEPT}
-# of loops that only other loops call: nothing for Python and nothing on disk, which halves the time to compile them
-inner = options | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+steps_at, pass_at, phase_at = pointers_to(STEP), pointers_to(PASS), pointers_to(PHASE)
+_ROW = 4  # connections that are as much work as what a row takes besides
 _ONE, _SLICE = np.int64(1), np.int64(LANES)  # for Python's own integers numba would compile a loop once more
 
 
@@ -253,22 +241,22 @@ def _bias(step, i, like):
 
 
 @njit(**inner)
-def linear_forward(step, x, y, lanes, like):
-    """y = weight @ x + bias, and ReLU if asked."""
+def linear_forward(step, x, y, lanes, begin, end, like):
+    """y = weight @ x + bias, and ReLU if asked, for units [begin, end)."""
     limit, values = _limit(step, like), pointer_at(step.values, like)
     columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
-    for i in range(step.rows):
+    for i in range(begin, end):
         sum_row(0, lanes, values, columns, get(pointers, i), get(pointers, i + 1), lanes, _bias(step, i, like), limit,
                 x, shifted(y, i * lanes))  # fmt: skip
 
 
 @njit(**inner)
-def linear_backward(step, x, y, dy, dx, sums, wants_dx, lanes, like):
-    """Adds to dx and, among the sums, to dvalues and dbias; dy becomes the gradient before the ReLU."""
+def linear_backward(step, x, y, dy, dx, sums, wants_dx, lanes, begin, end, like):
+    """Units [begin, end) add to dx and, among the sums, to dvalues and dbias; dy becomes the gradient before ReLU."""
     limit, values = _limit(step, like), pointer_at(step.values, like)
     columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
     dvalues, dbias, scratch = shifted(sums, step.dvalues), shifted(sums, step.dbias), np.zeros(16, type(like))
-    for i in range(step.rows):
+    for i in range(begin, end):
         g = shifted(dy, i * lanes)
         gate(0, lanes, shifted(y, i * lanes), limit, g, g, pointer(scratch))
         put(dbias, i, get(dbias, i) + _collected(pointer(scratch)))
@@ -277,7 +265,7 @@ def linear_backward(step, x, y, dy, dx, sums, wants_dx, lanes, like):
 
 @njit(**inner)
 def linear_one(step, x, y, like):
-    """`linear_forward` for one sample: a row is a dot product with gathered inputs."""
+    """`linear_forward` of all units for one sample: a row is a dot product with gathered inputs."""
     limit, values = _limit(step, like), pointer_at(step.values, like)
     columns, pointers = pointer_at(step.columns, np.int32(0)), pointer_at(step.pointers, np.int32(0))
     for i in range(step.rows):
@@ -393,6 +381,11 @@ def _largest(best, *others):
     return best
 
 
+@njit(**inner)
+def record(at):
+    return carray(at, 1)[0]
+
+
 # --- tiles ------------------------------------------------------------------------------------------------------------
 
 
@@ -465,147 +458,301 @@ def _brief(step, room, lanes, s):
 
 
 @njit(**inner)
-def _kept(step, room, lanes, s):
-    """The same where all activations are kept."""
-    return (shifted(room, step.at * lanes + s * LANES * step.size), _SLICE) if step.sliced else (
-        shifted(room, step.at * lanes + s * LANES), lanes)  # fmt: skip
+def _kept(p, end, step, begin, lanes, s, like):
+    """The same where all activations are kept, of the tile that begins with sample `begin`."""
+    tile = shifted(pointer_at(p.workspace, like), begin * (end.at + end.size))
+    return (shifted(tile, step.at * lanes + s * LANES * step.size), _SLICE) if step.sliced else (
+        shifted(tile, step.at * lanes + s * LANES), lanes)  # fmt: skip
 
 
 @njit(**inner)
-def _place(step, room, lanes, s, keep):
-    return _kept(step, room, lanes, s) if keep else _brief(step, room, lanes, s)
+def _place(p, end, step, room, begin, lanes, s, like):
+    return _kept(p, end, step, begin, lanes, s, like) if p.workspace else _brief(step, room, lanes, s)
 
 
 @njit(**inner)
-def _slice_forward(steps, layers, like, source, strides, target, to_strides, room, notes, lanes, s, n, keep):
-    """The convolutions, for the `n` samples of slice `s`."""
-    x, _ = _place(steps[0], room, lanes, s, keep)
-    pack(steps[0], source, strides, x, n, _SLICE)
-    for i in range(layers):
-        y, y_lanes = _place(steps[i + 1], room, lanes, s, keep)
-        surround(steps[i + 1], y, y_lanes)
-        conv_forward(steps[i], steps[i + 1], x, y, y_lanes, shifted(notes, steps[i].winners * LANES), keep, like)
-        x = y
-    if steps[layers].sliced:
-        unpack(steps[layers], x, target, to_strides, n, _SLICE)
+def _tile(begin, samples):
+    """How many samples there are in the tile that begins there, and lanes."""
+    n = min(TILE, samples - begin)
+    return n, -(-n // LANES) * LANES
 
 
-@njit(**options)
-def forward(steps, like, source, strides, target, to_strides, workspace, winners, first, last, keep):
-    """Samples [first, last) through all layers.
-
-    source, target   addresses of sample 0 of what comes in and goes out, [N, C, H, W] of these strides
-    workspace        address: of sample 0 if all activations are to be kept, with their winners; of one tile otherwise
-    """
-    source, target, room = pointer_at(source, like), pointer_at(target, like), pointer_at(workspace, like)
-    notes, end, convolutions = pointer_at(winners, np.uint8(0)), len(steps) - 1, 0
-    while steps[convolutions].convolution:
-        tap_offsets(steps[convolutions])  # every thread writes the same
-        convolutions += 1
-    kept = steps[end].at + steps[end].size
-    for begin in range(first, last, TILE):
-        samples = min(TILE, last - begin)
-        lanes = -(-samples // LANES) * LANES
-        tile = shifted(room, begin * kept if keep else 0)
-        for s in range(lanes // LANES if convolutions else 0):
-            start = begin + s * LANES
-            _slice_forward(steps, convolutions, like, shifted(source, start * strides[0]), strides,
-                           shifted(target, start * to_strides[0]), to_strides, tile,
-                           shifted(notes, start * steps[end].winners), lanes, s, min(LANES, samples - s * LANES),
-                           keep)  # fmt: skip
-        x, _ = _place(steps[convolutions], tile, lanes, 0, keep)
-        if not convolutions:
-            pack(steps[0], shifted(source, begin * strides[0]), strides, x, samples, lanes)
-        for i in range(convolutions, end):
-            y, _ = _place(steps[i + 1], tile, lanes, 0, keep)
-            linear_forward(steps[i], x, y, lanes, like)
-            x = y
-        if not steps[end].sliced:
-            unpack(steps[end], x, shifted(target, begin * to_strides[0]), to_strides, samples, lanes)
+@njit(**inner)
+def _samples(p, phase, part):
+    """[first, last) that a part goes through."""
+    if phase.kind == WHOLE:
+        first, last = _some(-(-p.samples // LANES), part, phase.parts)
+        return first * LANES, min(last * LANES, p.samples)
+    return phase.begin, min(phase.begin + TILE, p.samples)
 
 
-@njit(**options)
-def forward_one(steps, like, source, strides, target, to_strides, workspace):
-    """One sample through all layers."""
-    space, end = pointer_at(workspace, like), len(steps) - 1
-    x = shifted(space, steps[0].brief)
-    pack(steps[0], pointer_at(source, like), strides, x, _ONE, _ONE)
-    for i in range(end):
-        step, after = steps[i], steps[i + 1]
-        y = pointer_at(target, like) if i + 1 == end else shifted(space, after.brief)
-        if step.convolution:
-            tap_offsets(step)
-            surround(after, y, _ONE)
-            conv_one(step, after, x, y, like)
+@njit(**inner)
+def _room(p, part, like):
+    """A part's own, for a tile."""
+    return shifted(pointer_at(p.room, like), part * p.room_size)
+
+
+@njit(**inner)
+def _source(p, n, like):
+    """Of sample `n`, and the strides."""
+    return shifted(pointer_at(p.source, like), n * p.source_n), (p.source_n, p.source_c, p.source_h, p.source_w)
+
+
+@njit(**inner)
+def _target(p, n, like):
+    return shifted(pointer_at(p.target, like), n * p.target_n), (p.target_n, p.target_c, p.target_h, p.target_w)
+
+
+@njit(**inner)
+def _winners(p, step, end, start):
+    return shifted(pointer_at(p.winners, np.uint8(0)), start * end.winners + step.winners * LANES)
+
+
+@njit(**inner)
+def _some(n, part, parts):
+    """[first, last) of n things: the part's."""
+    size = -(-n // parts)
+    return min(part * size, n), min((part + 1) * size, n)
+
+
+@njit(**inner)
+def _first_row(step, part, parts):
+    """Of a part of the rows, all of which have about as many connections; a row itself is as much work as some."""
+    pointers = pointer_at(step.pointers, np.int32(0))
+    goal, low, high = (get(pointers, step.rows) + _ROW * step.rows) * part // parts, 0, step.rows
+    while low < high:
+        middle = (low + high) // 2
+        if get(pointers, middle) + _ROW * middle < goal:
+            low = middle + 1
         else:
-            linear_one(step, x, y, like)
-        x = y
+            high = middle
+    return low
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
 
 
 @njit(**inner)
-def _slice_backward(steps, layers, like, source, strides, target, to_strides, room, notes, spare, added, stop, wants_dx,
-                    lanes, s, n):  # fmt: skip
-    dy, y_lanes = _brief(steps[layers], spare, lanes, s)
-    if steps[layers].sliced:
-        pack(steps[layers], source, strides, dy, n, _SLICE)
-    for i in range(layers - 1, stop - 1, -1):
-        step, after = steps[i], steps[i + 1]
-        x, _ = _kept(step, room, lanes, s)
-        y, _ = _kept(after, room, lanes, s)
-        dx, _ = _brief(step, spare, lanes, s)
-        wants = wants_dx or i > stop
-        if wants:
-            fill(dx, 0, step.size * LANES, 0)
-        conv_backward(step, after, x, y, y_lanes, shifted(notes, step.winners * LANES), dy, dx, added, wants, like)
-        dy, y_lanes = dx, LANES
-    if wants_dx:
-        unpack(steps[0], dy, target, to_strides, n, _SLICE)
+def _slices_forward(p, steps, begin, samples, lanes, first, last, room, own, like):
+    """The convolutions, for slices [first, last) of a tile; what lies between them is in a room of one's own."""
+    end = steps[p.layers]
+    for s in range(first, last):
+        start, n = begin + s * LANES, min(LANES, samples - s * LANES)
+        source, strides = _source(p, start, like)
+        x, _ = _place(p, end, steps[0], own, begin, lanes, s, like)
+        pack(steps[0], source, strides, x, n, _SLICE)
+        for i in range(p.convolutions):
+            after = steps[i + 1]
+            y, y_lanes = _place(p, end, after, own if after.sliced else room, begin, lanes, s, like)
+            surround(after, y, y_lanes)
+            conv_forward(steps[i], after, x, y, y_lanes, _winners(p, steps[i], end, start), p.workspace, like)
+            x = y
+        if steps[p.convolutions].sliced:
+            target, strides = _target(p, start, like)
+            unpack(steps[p.convolutions], x, target, strides, n, _SLICE)
 
 
-@njit(**options)
-def backward(steps, like, source, strides, target, to_strides, workspace, winners, first, last, gradients, sums, stop):
-    """The gradients of samples [first, last) back through all layers down to `stop`; those of parameters add up.
+@njit(**inner)
+def _pack_inputs(p, steps, begin, samples, lanes, room, like):
+    source, strides = _source(p, begin, like)
+    x, _ = _place(p, steps[p.layers], steps[0], room, begin, lanes, 0, like)
+    pack(steps[0], source, strides, x, samples, lanes)
 
-    source, target   addresses of what comes in, the gradient of the outputs, and goes out, of the inputs (0: not)
-    gradients, sums  addresses of room for the gradients of one tile, and of all parameters
-    """
-    source, target_0, room = pointer_at(source, like), pointer_at(target, like), pointer_at(workspace, like)
-    spare, added, notes = pointer_at(gradients, like), pointer_at(sums, like), pointer_at(winners, np.uint8(0))
-    end, convolutions, wants_dx = len(steps) - 1, 0, target != 0
-    while steps[convolutions].convolution:
-        convolutions += 1
-    kept = steps[end].at + steps[end].size
-    fill(added, 0, steps[end].dvalues, 0)
-    for begin in range(first, last, TILE):
-        samples = min(TILE, last - begin)
-        lanes = -(-samples // LANES) * LANES
-        tile = shifted(room, begin * kept)
-        dy, _ = _brief(steps[end], spare, lanes, 0)
-        if not steps[end].sliced:
-            pack(steps[end], shifted(source, begin * strides[0]), strides, dy, samples, lanes)
-        for i in range(end - 1, max(stop, convolutions) - 1, -1):
-            x, _ = _kept(steps[i], tile, lanes, 0)
-            y, _ = _kept(steps[i + 1], tile, lanes, 0)
-            dx, _ = _brief(steps[i], spare, lanes, 0)
-            wants = wants_dx or i > stop
+
+@njit(**inner)
+def _unpack_outputs(p, steps, begin, samples, lanes, room, like):
+    target, strides = _target(p, begin, like)
+    y, _ = _place(p, steps[p.layers], steps[p.layers], room, begin, lanes, 0, like)
+    unpack(steps[p.layers], y, target, strides, samples, lanes)
+
+
+def forward_in(like, keep):
+    """A part of a phase: some samples through all layers, or a tile through some slices or units of a layer."""
+
+    def run(pass_, phase_, part):
+        p, phase = record(pass_at(pass_)), record(phase_at(phase_))
+        steps, kind, whole = carray(steps_at(p.steps), p.layers + 1), phase.kind, phase.kind == WHOLE
+        own, room, (first, last) = _room(p, part, like), _room(p, part if whole else 0, like), _samples(p, phase, part)
+        part, parts = (0, 1) if whole else (part, phase.parts)
+        lowest, highest = (p.convolutions, p.layers) if whole else (phase.layer, phase.layer + (kind == ROWS))
+        for i in range(p.convolutions if whole or kind == SLICES else 0):
+            tap_offsets(steps[i])  # every thread writes the same
+        for begin in range(first, last, TILE):
+            samples, lanes = _tile(begin, last)
+            if kind == SLICES or (whole and p.convolutions):
+                start, end = _some(lanes // LANES, part, parts)
+                _slices_forward(p, steps, begin, samples, lanes, start, end, room, own, like)
+            if kind == PACK or (whole and not p.convolutions):
+                _pack_inputs(p, steps, begin, samples, lanes, room, like)
+            for i in range(lowest, highest):
+                start, end = _first_row(steps[i], part, parts), _first_row(steps[i], part + 1, parts)
+                x, _ = _place(p, steps[p.layers], steps[i], room, begin, lanes, 0, like)
+                y, _ = _place(p, steps[p.layers], steps[i + 1], room, begin, lanes, 0, like)
+                linear_forward(steps[i], x, y, lanes, start, end, like)
+            if kind == UNPACK or (whole and not steps[p.layers].sliced):
+                _unpack_outputs(p, steps, begin, samples, lanes, room, like)
+
+    return as_c(run, 3, keep)
+
+
+def one_in(like, keep):
+    """One sample through all layers."""
+
+    def run(pass_, phase_, part):
+        p = record(pass_at(pass_))
+        steps, space, (source, strides) = (
+            carray(steps_at(p.steps), p.layers + 1),
+            _room(p, 0, like),
+            _source(p, 0, like),
+        )
+        x = shifted(space, steps[0].brief)
+        pack(steps[0], source, strides, x, _ONE, _ONE)
+        for i in range(p.layers):
+            step, after = steps[i], steps[i + 1]
+            y = pointer_at(p.target, like) if i + 1 == p.layers else shifted(space, after.brief)
+            if step.convolution:
+                tap_offsets(step)
+                surround(after, y, _ONE)
+                conv_one(step, after, x, y, like)
+            else:
+                linear_one(step, x, y, like)
+            x = y
+
+    return as_c(run, 3, keep)
+
+
+# --- backward ---------------------------------------------------------------------------------------------------------
+
+
+def _collect(width: int):
+    @njit(**inner)
+    def stretch(j, rooms, apart, target):
+        added = load(target, j, width)
+        for room in range(1, rooms):
+            added = add(added, load(target, room * apart + j, width))
+        store(target, j, added)
+
+    return stretch
+
+
+collect = _in_stretches(_collect, 16)  # what the same place in the other rooms holds is added to the first
+
+
+@njit(**inner)
+def _sums(p, size, part, like):
+    """Where a part adds up gradients of parameters."""
+    return shifted(pointer_at(p.more_sums, like), (part - 1) * size) if part else pointer_at(p.sums, like)
+
+
+@njit(**inner)
+def _slices_backward(p, steps, begin, samples, lanes, first, last, room, rooms, own, added, like):
+    end, before = steps[p.layers], steps[p.convolutions]
+    for s in range(first, last):
+        start, n = begin + s * LANES, min(LANES, samples - s * LANES)
+        dy, y_lanes = _brief(before, own if before.sliced else room, lanes, s)
+        if before.sliced:
+            source, strides = _source(p, start, like)
+            pack(before, source, strides, dy, n, _SLICE)
+        elif rooms > 1:
+            for j in range(before.size):
+                collect(0, LANES, rooms, p.room_size, shifted(dy, j * lanes))
+        for i in range(p.convolutions - 1, p.stop - 1, -1):
+            step, after = steps[i], steps[i + 1]
+            x, _ = _kept(p, end, step, begin, lanes, s, like)
+            y, _ = _kept(p, end, after, begin, lanes, s, like)
+            dx, _ = _brief(step, own, lanes, s)
+            wants = p.target != 0 or i > p.stop
             if wants:
-                fill(dx, 0, steps[i].size * lanes, 0)
-            linear_backward(steps[i], x, y, dy, dx, added, wants, lanes, like)
-            dy = dx
-        if wants_dx and not convolutions:
-            unpack(steps[0], dy, shifted(target_0, begin * to_strides[0]), to_strides, samples, lanes)
-        for s in range(lanes // LANES if stop < convolutions else 0):
-            start = begin + s * LANES
-            _slice_backward(steps, convolutions, like, shifted(source, start * strides[0]), strides,
-                            shifted(target_0, start * to_strides[0]), to_strides, tile,
-                            shifted(notes, start * steps[end].winners), spare, added, stop, wants_dx, lanes, s,
-                            min(LANES, samples - s * LANES))  # fmt: skip
+                fill(dx, 0, step.size * LANES, 0)
+            conv_backward(step, after, x, y, y_lanes, _winners(p, step, end, start), dy, dx, added, wants, like)
+            dy, y_lanes = dx, _SLICE
+        if p.target:
+            target, strides = _target(p, start, like)
+            unpack(steps[0], dy, target, strides, n, _SLICE)
 
 
-@njit(**options)
-def add_up(n, like, sums, size):
-    """sums[0] += sums[1] + ... + sums[n - 1], of `size` numbers each."""
-    numbers = pointer_at(sums, like)
-    for i in range(1, n):
-        for j in range(size):
-            put(numbers, j, get(numbers, j) + get(numbers, i * size + j))
+@njit(**inner)
+def _pack_gradients(p, steps, begin, samples, lanes, room, like):
+    source, strides = _source(p, begin, like)
+    dy, _ = _brief(steps[p.layers], room, lanes, 0)
+    pack(steps[p.layers], source, strides, dy, samples, lanes)
+
+
+@njit(**inner)
+def _unpack_gradients(p, steps, begin, samples, lanes, room, rooms, like):
+    target, strides = _target(p, begin, like)
+    dx, _ = _brief(steps[0], room, lanes, 0)
+    if rooms > 1:
+        collect(0, steps[0].size * lanes, rooms, p.room_size, dx)
+    unpack(steps[0], dx, target, strides, samples, lanes)
+
+
+@njit(**inner)
+def _clear(step, added, first, last):
+    """Zeros where the gradients of some units are added up."""
+    pointers = pointer_at(step.pointers, np.int32(0))
+    fill(added, step.dvalues + get(pointers, first), step.dvalues + get(pointers, last), 0)
+    fill(added, step.dbias + first, step.dbias + last, 0)
+
+
+@njit(**inner)
+def _add_up(p, size, first, last, parts, like):
+    added = pointer_at(p.sums, like)
+    for other in range(1, parts):
+        more = _sums(p, size, other, like)
+        for j in range(first, last):
+            put(added, j, get(added, j) + get(more, j))
+
+
+def backward_in(like, keep):
+    """The same for gradients, back down to layer `stop`; or a share of adding up what the parts have found."""
+
+    def run(pass_, phase_, part):
+        p, phase = record(pass_at(pass_)), record(phase_at(phase_))
+        steps, kind, whole = carray(steps_at(p.steps), p.layers + 1), phase.kind, phase.kind == WHOLE
+        size, rooms = steps[p.layers].dvalues, phase.rooms
+        if kind == ADD:
+            if phase.layer == p.layers:  # of everything
+                start, end = _some(size, part, phase.parts)
+                _add_up(p, size, start, end, rooms, like)
+                return
+            for i in range(p.stop, p.convolutions):
+                many = get(pointer_at(steps[i].pointers, np.int32(0)), steps[i].rows)
+                _add_up(p, size, steps[i].dvalues, steps[i].dvalues + many, rooms, like)
+                _add_up(p, size, steps[i].dbias, steps[i].dbias + steps[i].rows, rooms, like)
+            return
+        own, room, (first, last) = _room(p, part, like), _room(p, part if whole else 0, like), _samples(p, phase, part)
+        added = _sums(p, size, 0 if kind == ROWS else part, like)  # units have sums of their own
+        part, parts = (0, 1) if whole else (part, phase.parts)
+        highest, lowest = (
+            (p.layers, max(p.stop, p.convolutions)) if whole else (phase.layer + (kind == ROWS), phase.layer)
+        )
+        if whole:
+            fill(added, 0, size, 0)
+        for begin in range(first, last, TILE):
+            samples, lanes = _tile(begin, last)
+            if kind == PACK or (whole and not steps[p.layers].sliced):
+                _pack_gradients(p, steps, begin, samples, lanes, room, like)
+            for i in range(highest - 1, lowest - 1, -1):
+                start, end = _first_row(steps[i], part, parts), _first_row(steps[i], part + 1, parts)
+                if begin == 0 and not whole:
+                    _clear(steps[i], added, start, end)
+                x, _ = _kept(p, steps[p.layers], steps[i], begin, lanes, 0, like)
+                y, _ = _kept(p, steps[p.layers], steps[i + 1], begin, lanes, 0, like)
+                dy, _ = _brief(steps[i + 1], room, lanes, 0)
+                dx, _ = _brief(steps[i], own, lanes, 0)
+                wants = p.target != 0 or i > p.stop
+                if wants:
+                    fill(dx, 0, steps[i].size * lanes, 0)
+                for row in range(start, end if rooms > 1 else start):
+                    collect(0, lanes, rooms, p.room_size, shifted(dy, row * lanes))
+                linear_backward(steps[i], x, y, dy, dx, added, wants, lanes, start, end, like)
+            if kind == SLICES or (whole and p.stop < p.convolutions):
+                for i in range(p.stop, p.convolutions if begin == 0 and not whole else p.stop):
+                    _clear(steps[i], added, 0, steps[i].rows)
+                start, end = _some(lanes // LANES, part, parts)
+                _slices_backward(p, steps, begin, samples, lanes, start, end, room, rooms, own, added, like)
+            elif kind == UNPACK or (whole and p.target):
+                _unpack_gradients(p, steps, begin, samples, lanes, room, rooms, like)
+
+    return as_c(run, 3, keep)

@@ -6,6 +6,7 @@ checked: an index outside an array reads or writes there.
 """
 
 from llvmlite import ir
+from numba import from_dtype
 from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
@@ -56,6 +57,20 @@ def pointer_at(typing, address, like):
         return builder.inttoptr(args[0], context.get_data_type(like).as_pointer())
 
     return types.CPointer(like)(address, like), generate
+
+
+def pointers_to(dtype):
+    """f(address): a pointer to records of this dtype."""
+    record = from_dtype(dtype)
+
+    @intrinsic
+    def at(typing, address):
+        def generate(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_data_type(record).as_pointer())
+
+        return types.CPointer(record)(address), generate
+
+    return at
 
 
 @intrinsic

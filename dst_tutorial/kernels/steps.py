@@ -1,4 +1,4 @@
-"""What the compiled loops are told of a list of layers: a table of numbers, a row a step."""
+"""What the compiled loops are told: tables of numbers, of the layers, of a pass through them, and of its phases."""
 
 from typing import NamedTuple
 
@@ -53,4 +53,45 @@ class Step(NamedTuple):
     group_units: int = 0
 
 
-STEP = np.dtype([(name, np.int64) for name in Step._fields])
+class Pass(NamedTuple):
+    """Samples through all layers, forward or backward. Source and target are [N, C, H, W] of these strides."""
+
+    steps: int  # address, as all that end so
+    layers: int
+    convolutions: int  # the first so many layers
+    samples: int
+    stop: int  # backward: the first layer with a gradient that somebody wants
+    source: int  # of what comes in: inputs, or the gradient of the outputs
+    source_n: int
+    source_c: int
+    source_h: int
+    source_w: int
+    target: int  # of what goes out; 0: the gradient of the inputs is not wanted
+    target_n: int
+    target_c: int
+    target_h: int
+    target_w: int
+    workspace: int  # where all activations are kept for the backward pass; 0: they are not
+    winners: int
+    room: int  # for what is there for a tile only, `room_size` numbers a part
+    room_size: int
+    sums: int  # for the gradients of all parameters
+    more_sums: int  # the same for each part but the first
+
+
+# kinds of phases, and what a part of one is
+WHOLE, SLICES, ROWS = 0, 1, 2  # samples through all layers; slices of a tile through the convolutions; units of a layer
+PACK, UNPACK, ADD = 3, 4, 5  # the ends of a tile; a share of adding up what the parts have found
+
+
+class Phase(NamedTuple):
+    """What of a pass may be done at once, in `parts`."""
+
+    parts: int
+    kind: int
+    layer: int = 0
+    begin: int = 0  # first sample of the tile
+    rooms: int = 1  # backward: so many parts have added to the gradient that this phase reads
+
+
+STEP, PASS, PHASE = (np.dtype([(name, np.int64) for name in kind._fields]) for kind in (Step, Pass, Phase))

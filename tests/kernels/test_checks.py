@@ -27,10 +27,9 @@ def layer(**options):
 ADDRESSES = {  # every function that reads an address, and what for
     ("kernels/checks.py", "place"),
     ("kernels/checks.py", "check_indices"),  # to know them again
-    ("kernels/cpu.py", "_rooms"),  # memory of our own
+    ("kernels/cpu.py", "_room"),  # memory of our own
     ("kernels/cpu.py", "forward"),  # to see whether they have moved
     ("kernels/cpu.py", "backward"),  # the same, or of tensors made there
-    ("kernels/cpu.py", "<lambda>"),  # a row of `sums`, made there
     ("kernels/cpu.py", "_forward"),  # of tensors made there
     ("kernels/cpu.py", "_addressed"),  # after `check_indices`
     ("layers/ledger.py", "activation_bytes"),  # to tell one array from another

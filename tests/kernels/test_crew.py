@@ -1,0 +1,203 @@
+"""Threads share the phases of a pass: the same numbers, to the bit for a number of threads; nobody waits in vain."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dst_tutorial import LeNet300100, SlideCNN, sparsify
+from dst_tutorial.kernels import crew, phases
+from dst_tutorial.kernels.steps import ADD, LANES, ROWS, SLICES, TILE, WHOLE
+
+TWO = pytest.mark.parametrize("who", ["torch's threads", "a pool"])
+
+
+@pytest.fixture
+def shared(who, monkeypatch, small_parts):
+    """Two threads, however small the work."""
+    if who == "a pool":
+        monkeypatch.setattr(crew, "_openmp", lambda: None)
+    elif not crew._openmp():
+        pytest.skip("torch has no OpenMP here whose threads could be had")
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    for name in ("ENOUGH", "SHARE"):
+        monkeypatch.setattr(phases, name, 1)
+    forget()
+    monkeypatch.setattr(crew, "_left_alone", 0)
+    yield
+    forget()
+    torch.set_num_threads(1)
+
+
+def forget():
+    phases.forward.cache_clear()
+    phases.backward.cache_clear()
+
+
+def step(model, x):
+    model.zero_grad()
+    x.grad = None
+    y = model(x)
+    y.square().sum().backward()
+    return [y.detach(), *(p.grad.clone() for p in model.parameters()), *([x.grad] if x.requires_grad else [])]
+
+
+def network(samples=50, wide=(12,)):
+    torch.manual_seed(0)
+    return sparsify(SlideCNN((3, 4), wide), 0.7, kind="sparse").double(), torch.randn(samples, 1, 28, 28).double()
+
+
+@TWO
+@pytest.mark.parametrize("samples", [1, 15, 50, 64, 100, 130, 300])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_any_number_of_threads_finds_the_same(shared, samples, threads):
+    for model, x in (network(samples), network(samples, wide=(12, 7)), network(samples, wide=())):
+        torch.set_num_threads(1)
+        expected = step(model, x)
+        torch.set_num_threads(threads)
+        found, again = step(model, x), step(model, x)
+        for ours, theirs, once_more in zip(found, expected, again, strict=True):
+            torch.testing.assert_close(ours, theirs)
+            assert torch.equal(ours, once_more)
+        with torch.no_grad():
+            torch.testing.assert_close(model(x), expected[0])
+
+
+@TWO
+@pytest.mark.parametrize("wants", ["inputs", "first layer", "last layer"])
+def test_whatever_gradients_are_wanted(shared, wants):
+    for make in (lambda: network(40, (12, 7))[0], lambda: sparsify(LeNet300100(), 0.9, kind="sparse").double()):
+        model, x = make(), torch.randn(40, 1, 28, 28).double()
+        x.requires_grad_(wants == "inputs")
+        first, *_, last = model.parameters()
+        if wants != "inputs":
+            model.requires_grad_(False)
+            (first if wants == "first layer" else last).requires_grad_(True)
+        of = [x] if wants == "inputs" else [first if wants == "first layer" else last]
+        both = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            both.append(torch.autograd.grad(model(x).square().sum(), of)[0])
+        torch.testing.assert_close(*both)
+
+
+@TWO
+@pytest.mark.parametrize(("forward", "backward"), [(1, 2), (2, 1)])
+def test_the_number_of_threads_may_change_before_the_backward_pass(shared, forward, backward):
+    model, x = network()
+    expected = step(model, x)[1:]
+    model.zero_grad()
+    torch.set_num_threads(forward)
+    loss = model(x).square().sum()
+    torch.set_num_threads(backward)
+    loss.backward()
+    for p, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, gradient)
+
+
+@TWO
+@pytest.mark.parametrize("late", [False, True])
+def test_a_late_thread_changes_no_number(shared, monkeypatch, late):
+    """What one alone does after a thread was late is done in the same parts."""
+    monkeypatch.setattr(crew, "LATE", 2**62)
+    model, x = network()
+    expected = step(model, x)
+    monkeypatch.setattr(crew, "LATE", 0 if late else 2**62)
+    for _ in range(3):
+        for ours, theirs in zip(step(model, x), expected, strict=True):
+            assert torch.equal(ours, theirs)
+    assert (crew._left_alone > 0) is late
+
+
+@TWO
+def test_safe_in_threads(shared):
+    model, x = network()
+    expected, seen = model(x).detach(), []
+    workers = [threading.Thread(target=lambda: seen.append(model(x).detach())) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(seen) == 8
+    for y in seen:
+        torch.testing.assert_close(y, expected)
+
+
+@given(
+    convolutions=st.integers(0, 2),
+    linear=st.integers(0, 3),
+    work=st.integers(1, 10**6),
+    samples=st.integers(1, 300),
+    threads=st.integers(1, 9),
+    wants_x=st.booleans(),
+    data=st.data(),
+)
+def test_a_pass_is_divided_once_and_whole(convolutions, linear, work, samples, threads, wants_x, data):
+    layers = convolutions + linear
+    if not layers:
+        return
+    stop = 0 if wants_x else data.draw(st.integers(0, layers - 1))
+    ahead = phases.forward(convolutions, (work,) * layers, samples, threads)
+    back = phases.backward(convolutions, (work,) * layers, samples, threads, stop, wants_x)
+    assert (
+        1 <= min(ahead["parts"].min(), back["parts"].min()) <= max(ahead["parts"].max(), back["parts"].max()) <= threads
+    )
+    if threads == 1 or samples > TILE * (threads - 1):
+        assert ahead["kind"].tolist() == [WHOLE]
+        assert back["parts"][0] == ahead["parts"][0] <= -(-samples // LANES)
+        assert back["kind"].tolist() == ([WHOLE, ADD] if back["parts"][0] > 1 else [WHOLE])
+        return
+    for begin in range(0, samples, TILE):
+        there, back_there = (table[table["begin"] == begin] for table in (ahead, back))
+        assert there["layer"][there["kind"] == ROWS].tolist() == list(range(convolutions, layers))
+        units = back_there[back_there["kind"] == ROWS]
+        assert units["layer"].tolist() == list(range(max(stop, convolutions), layers))[::-1]
+        slices = -(-min(TILE, samples - begin) // LANES)
+        for table, wanted in ((there, convolutions), (back_there, max(0, convolutions - stop))):
+            found = table[table["kind"] == SLICES]
+            assert len(found) == (wanted > 0)
+            assert all(found["parts"] <= slices)
+        assert units["rooms"].tolist() == [1, *units["parts"]][: len(units)]  # what the layer above has made
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_safe_after_a_fork():
+    assert_runs("""
+child = os.fork()
+if not child:
+    os._exit(0 if torch.allclose(model(x), expected) else 1)
+assert os.waitpid(child, 0)[1] == 0
+""")
+
+
+@pytest.mark.parametrize("limit", ["OMP_THREAD_LIMIT", "OMP_NUM_THREADS"])
+def test_threads_that_do_not_come_are_not_waited_for(limit):
+    assert_runs("for _ in range(5): assert torch.allclose(model(x), expected)", **{limit: "1"})
+
+
+def assert_runs(code, **environment):
+    """In a process of its own, with two threads, `model`, `x` and `expected`."""
+    script = f"""
+import os, torch, warnings
+from dst_tutorial.kernels import phases
+from test_crew import network
+warnings.simplefilter("ignore")
+phases.ENOUGH = phases.SHARE = 1
+torch.set_num_threads(2)
+model, x = network()
+expected = model(x).detach()
+{code}
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
