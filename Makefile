@@ -6,6 +6,9 @@ FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # make setup TORCH=cpu: torch without CUDA, a gigabyte where Linux otherwise gets five (any backend that uv knows)
 BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
+# in this order: what each regime's contenders choose from, then the runs of those chosen
+SWEEPS := slides algorithms mnist1d selection selection-lean frontier headline ablation ablation-lenet300100 \
+  ablation-mlp1d atlas $(foreach family,noise fashion few classes length memory,$(family)-tuning $(family))
 
 # some containers set it: every start of Python then compiles torch's modules anew, which takes seconds
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,12 +54,9 @@ figures: setup ## draw the slides' figures and tables, and write the claims ledg
 	$(BIN)/python -m dst_tutorial claims
 	$(BIN)/python notebooks/build.py
 
-results: setup ## do the recorded runs that are missing (nearly five hours on two cores for all)
-	$(BIN)/python -m dst_tutorial sweep slides --workers 2
-	$(BIN)/python -m dst_tutorial sweep algorithms --workers 2
-	$(BIN)/python -m dst_tutorial sweep mnist1d --workers 2
+results: setup ## do the recorded runs that are missing (most of a day on two cores for all: notebooks/README.md)
 	$(BIN)/python -m dst_tutorial sweep forms
-	$(BIN)/python -m dst_tutorial sweep atlas --workers 2
+	for name in $(SWEEPS); do $(BIN)/python -m dst_tutorial sweep $$name --workers 2 || exit 1; done
 
 timings: setup ## time all that the notebooks show anew, on this machine (two hours; nothing else should run)
 	$(BIN)/python -m dst_tutorial bench all --record

@@ -12,6 +12,7 @@ from dst_tutorial.paths import figures_folder, results_folder
 from dst_tutorial.studies import runner
 from dst_tutorial.studies.experiment import Experiment, key_of
 from dst_tutorial.studies.experiments import EXPERIMENTS
+from dst_tutorial.studies.regimes import REGIMES
 from dst_tutorial.studies.results import load_masks, load_results
 from dst_tutorial.studies.runner import run_missing
 from dst_tutorial.training import loop as training
@@ -239,6 +240,21 @@ SHIPPED = [  # run by run; `test_atlas.py` looks at the one that ships condensed
     name for name, experiment in EXPERIMENTS.items()
     if not experiment.condensed and (results_folder() / f"{name}.json").exists()
 ]  # fmt: skip
+
+
+def test_make_results_does_all_of_them():
+    makefile = (figures_folder().parent / "Makefile").read_text()
+    plain = makefile[makefile.index("SWEEPS := ") :].partition("$(foreach")[0].replace("\\\n", " ").split()[2:]
+    assert {"forms", *plain} == {name for name, one in EXPERIMENTS.items() if isinstance(one, Experiment)}
+    assert f"$(foreach family,{' '.join(REGIMES)}," in makefile
+
+
+def test_every_recorded_sweep_is_told_with_its_runs_and_minutes():
+    told = (figures_folder().parent / "notebooks" / "README.md").read_text(encoding="utf-8")
+    for name in SHIPPED:
+        if len(runs := load_results(name)["runs"]) == len(EXPERIMENTS[name].runs()):
+            minutes = round(sum(sum(run["summary"]["seconds_per_epoch"]) for run in runs) / 60)
+            assert f"| `{name}` | {EXPERIMENTS[name].about} | {len(runs)} | {minutes} |" in told
 
 
 @pytest.mark.parametrize("name", SHIPPED)
