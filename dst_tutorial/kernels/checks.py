@@ -18,12 +18,22 @@ def checked(x: Tensor, operations: Sequence[Operation], *, traced: bool = False)
     RuntimeError for what no backend can compute, and for weights that are not CSR, whoever put them there. Where it is
     `traced` there are no numbers to look at.
     """
-    values = operations[0].weight.values
-    dtype = values.dtype
+    check_weights(operations, traced=traced)
+    return checked_inputs(x, operations[0].weight.values, traced=traced)
+
+
+def check_weights(operations: Sequence[Operation], *, traced: bool = False) -> None:
+    """The part of `checked` that the inputs have no part in."""
+    dtype = operations[0].weight.values.dtype
     if dtype not in FLOATS:
         raise RuntimeError(f"sparse layers compute in float32 or float64, and these weights are {dtype}")
     for operation in operations:
         _check(operation, dtype, traced)
+
+
+def checked_inputs(x: Tensor, values: Tensor, *, traced: bool = False) -> Tensor:
+    """The other part: inputs for the layer of these values."""
+    dtype = values.dtype
     if x.dtype in _HALVES and torch.is_autocast_enabled(values.device.type):
         x = x.to(dtype)  # a dense neighbour's outputs; what is sparse keeps its precision
     if x.dtype is not dtype or x.device != values.device or x.layout is not torch.strided:

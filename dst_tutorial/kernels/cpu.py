@@ -8,7 +8,6 @@ import operator
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -18,11 +17,11 @@ from torch.autograd import forward_ad
 
 from . import crew, loops, phases
 from .adam import ADVANCE, ALL, CHANGE, adam_in
-from .checks import address, check_indices, checked, place, plain, refuse_second_derivative
+from .bound import Bound, bound
+from .checks import address, check_indices, checked_inputs, place, plain, refuse_second_derivative
 from .compiled import compiled
 from .operations import Linear, Operation, rows_of
-from .plan import Plan, plan
-from .steps import LANES, STEP, TILE, Pass
+from .steps import LANES, TILE, Pass
 
 ADAM_WORK = 8  # multiplications that a parameter's step is worth
 _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
@@ -30,7 +29,6 @@ _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the
 
 def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     """As in `reference`. ReLU and a pooling of 2 are parts of the same pass."""
-    x = checked(x, operations)
     for i, operation in enumerate(operations):
         pool = getattr(operation.kind, "pool", 1)
         if pool > 2:
@@ -42,27 +40,16 @@ def run(x: Tensor, operations: Sequence[Operation]) -> Tensor:
     if isinstance(operations[0].kind, Linear) and x.dim() != 2:
         y = run(rows_of(x), operations)
         return y.view(*x.shape[:-1], y.shape[-1])
-    where = plan(tuple(x.shape[1:]), *[operation.kind for operation in operations])
     values = [operation.weight.values for operation in operations]
+    here = bound(operations, x.shape[1:])
+    x = checked_inputs(x, values[0])
     biases = [operation.bias for operation in operations]
-    indices = [(operation.weight.columns, operation.weight.row_pointers) for operation in operations]
     if torch.is_grad_enabled() or forward_ad._current_level >= 0:  # which `_Run` does not know, and says so
-        return _Run.apply(x, where, [operation.kind for operation in operations], indices, *values, *biases)
-    return _forward(x, where, indices, values, biases, keep=False)[0]
+        return _Run.apply(x, here, operations, *values, *biases)
+    return _forward(x, here, keep=False)[0]
 
 
 # --- forward and backward ---------------------------------------------------------------------------------------------
-
-
-def _addressed(where: Plan, values: Sequence, columns: Sequence, offsets: Sequence, pointers: Sequence,
-               biases: Sequence) -> np.ndarray:  # fmt: skip
-    """The steps of the plan with the addresses of these; the indices have been checked."""
-    steps, kind = where.table.copy().view(STEP)[:, 0], values[0].dtype
-    layers = steps[:-1]
-    layers["values"], layers["bias"] = [address(v, kind) for v in values], [address(b, kind) for b in biases]
-    for name, indices in (("columns", columns), ("offsets", offsets), ("pointers", pointers)):
-        layers[name] = [t.data_ptr() for t in indices]
-    return steps
 
 
 def _strides(x: Tensor) -> tuple[int, int, int, int]:
@@ -117,45 +104,39 @@ def _give_back(free: list[np.ndarray], memory: np.ndarray) -> None:
         free.append(memory)
 
 
-def _work(where: Plan, values: Sequence[Tensor]) -> tuple[int, ...]:
-    """Multiplications of each layer for a sample."""
-    return tuple([numbers.numel() * uses for numbers, uses in zip(values, where.uses, strict=True)])
-
-
-def _forward(x: Tensor, where: Plan, indices: list, values: Sequence, biases: Sequence, keep: bool) -> tuple:
-    """Outputs; then, if they are to be kept, all activations, winners, where each weight reads, and who had which."""
-    samples, (columns, pointers) = len(x), zip(*indices, strict=True)
+def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
+    """Outputs; then, if they are to be kept, all activations, winners, and how many threads had the samples."""
+    samples, where = len(x), here.plan
     y = x.new_empty(samples, *where.output)
-    offsets = [torch.empty_like(c) if taps else c for c, taps in zip(columns, where.convolution, strict=True)]
-    steps = _addressed(where, values, columns, offsets, pointers, biases)
-    convolutions, work = sum(where.convolution), _work(where, values)
-    threads = phases.threads_for(samples * sum(work) * (3 if keep else 1), torch.get_num_threads())
+    threads = phases.threads_for(samples * sum(here.work) * (3 if keep else 1), torch.get_num_threads())
     workspace = winners = None
     if keep:
         workspace = _borrowed(_lanes(samples) * where.kept, x.dtype)
         winners = _borrowed(_lanes(samples) * where.winners, torch.uint8)
     alone = samples == 1 and not keep
-    todo = _ONE if alone else phases.forward(convolutions, work, samples, threads)
+    todo = _ONE if alone else phases.forward(here.convolutions, here.work, samples, threads)
     size = where.brief if alone else _lanes(min(TILE, samples)) * where.brief
     _memory, room = _room(x, 0 if keep else size * threads)
     _do(loops.one_in if alone else loops.forward_in, x.dtype, todo, threads, Pass(
-        steps.ctypes.data, len(values), convolutions, samples, 0, place(x, x.dtype), *_strides(x), y.data_ptr(),
-        *_strides(y), workspace.data_ptr() if keep else 0, winners.data_ptr() if keep else 0, room, size, 0, 0,
+        here.steps.ctypes.data, here.layers, here.convolutions, samples, 0, place(x, x.dtype), *_strides(x),
+        y.data_ptr(), *_strides(y), workspace.data_ptr() if keep else 0, winners.data_ptr() if keep else 0, room, size,
+        0, 0,
     ))  # fmt: skip
-    return y, workspace, winners, offsets, steps, threads
+    return y, workspace, winners, threads
 
 
 class _Run(torch.autograd.Function):
     """x, and the values and biases of all layers -> y."""
 
     @staticmethod
-    def forward(ctx, x, where, kinds, indices, *parameters):
-        keep, layers = any(ctx.needs_input_grad), len(indices)
-        y, *kept = _forward(x, where, indices, parameters[:layers], parameters[layers:], keep)
+    def forward(ctx, x, here, operations, *parameters):
+        keep = any(ctx.needs_input_grad)
+        y, workspace, winners, threads = _forward(x, here, keep)
         if keep:
-            workspace, winners, *ctx.kept = kept
-            ctx.where, ctx.kinds, ctx.shape = where, kinds, x.shape
-            ctx.weights = *parameters[:layers], *(index for both in indices for index in both)
+            ctx.here, ctx.shape, ctx.threads = here, x.shape, threads
+            ctx.kinds = [operation.kind for operation in operations]
+            indices = [index for o in operations for index in (o.weight.columns, o.weight.row_pointers)]
+            ctx.weights = *parameters[: here.layers], *indices
             ctx.places = [tensor.data_ptr() for tensor in ctx.weights]
             ctx.save_for_backward(workspace, winners, *ctx.weights)
         return y
@@ -163,36 +144,32 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         refuse_second_derivative()
-        dy, where, layers = plain(dy), ctx.where, len(ctx.kinds)
+        dy, here, layers, where, threads = plain(dy), ctx.here, ctx.here.layers, ctx.here.plan, ctx.threads
         workspace, winners, *weights = ctx.saved_tensors
-        columns = weights[layers::2]
-        offsets, steps, threads = ctx.kept  # as many: they decide where the activations of a sample are
         if [tensor.data_ptr() for tensor in ctx.weights] != ctx.places:
             raise RuntimeError("the weights have been replaced since the forward pass")
+        steps = here.steps
         if any(map(operator.is_not, weights, ctx.weights)):  # copies, by the hooks of torch.autograd.graph
-            for kind, values, *indices in zip(ctx.kinds, weights, columns, weights[layers + 1 :: 2], strict=False):
-                check_indices(kind, *indices, kind.matrix[1])
-                address(values, dy.dtype, indices[0].numel())
-            steps = _addressed(where, weights[:layers], columns, offsets, weights[layers + 1 :: 2], [None] * layers)
-        samples, convolutions = len(dy), sum(where.convolution)
-        wants_x, wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
+            indices = list(zip(weights[layers::2], weights[layers + 1 :: 2], strict=True))
+            for kind, both in zip(ctx.kinds, indices, strict=True):
+                check_indices(kind, *both, kind.matrix[1])
+            steps, _offsets = here.addressed(weights[:layers], indices, [None] * layers)
+        samples, (wants_x, *_), wanted = len(dy), ctx.needs_input_grad, ctx.needs_input_grad[3:]
         stop = 0 if wants_x else min(i % layers for i, want in enumerate(wanted) if want)
-        sizes = [*(c.numel() for c in columns), *where.rows]
-        starts = list(accumulate(sizes, initial=0))
-        steps["dvalues"], steps["dbias"][:-1] = [*starts[:layers], starts[-1]], starts[layers:-1]
         dx = dy.new_empty(ctx.shape) if wants_x else None
-        sums, size = dy.new_empty(starts[-1]), _lanes(min(TILE, samples)) * where.brief
-        _memory, room = _room(dy, threads * size + (threads - 1) * starts[-1])
-        todo = phases.backward(convolutions, _work(where, columns), samples, threads, stop, wants_x)
+        total, size = sum(here.sizes), _lanes(min(TILE, samples)) * where.brief
+        sums = dy.new_empty(total)
+        _memory, room = _room(dy, threads * size + (threads - 1) * total)
+        todo = phases.backward(here.convolutions, here.work, samples, threads, stop, wants_x)
         _do(loops.backward_in, dy.dtype, todo, threads, Pass(
-            steps.ctypes.data, layers, convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
+            steps.ctypes.data, layers, here.convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
             *((dx.data_ptr(), *_strides(dx)) if wants_x else (0, 0, 0, 0, 0)),
             address(workspace, dy.dtype, _lanes(samples) * where.kept),
             address(winners, torch.uint8, _lanes(samples) * where.winners),
             room, size, sums.data_ptr(), room + threads * size * dy.element_size(),
         ))  # fmt: skip
-        gradients = torch.unsafe_split_with_sizes(sums, sizes)  # views that autograd need not know of
-        return dx, None, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
+        gradients = torch.unsafe_split_with_sizes(sums, here.sizes)  # views that autograd need not know of
+        return dx, None, None, *[dp if want else None for dp, want in zip(gradients, wanted, strict=True)]
 
 
 def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:

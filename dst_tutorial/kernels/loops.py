@@ -575,8 +575,6 @@ def forward_in(like, keep):
         own, room, (first, last) = _room(p, part, like), _room(p, part if whole else 0, like), _samples(p, phase, part)
         part, parts = (0, 1) if whole else (part, phase.parts)
         lowest, highest = (p.convolutions, p.layers) if whole else (phase.layer, phase.layer + (kind == ROWS))
-        for i in range(p.convolutions if whole or kind == SLICES else 0):
-            tap_offsets(steps[i])  # every thread writes the same
         for begin in range(first, last, TILE):
             samples, lanes = _tile(begin, last)
             if kind == SLICES or (whole and p.convolutions):
@@ -595,6 +593,17 @@ def forward_in(like, keep):
     return as_c(run, 3, keep)
 
 
+def taps_in(keep):
+    """The offsets of the first so many layers."""
+
+    def run(steps_, convolutions):
+        steps = carray(steps_at(steps_), convolutions)
+        for i in range(convolutions):
+            tap_offsets(steps[i])
+
+    return as_c(run, 2, keep)
+
+
 def one_in(like, keep):
     """One sample through all layers."""
 
@@ -611,7 +620,6 @@ def one_in(like, keep):
             step, after = steps[i], steps[i + 1]
             y = pointer_at(p.target, like) if i + 1 == p.layers else shifted(space, after.brief)
             if step.convolution:
-                tap_offsets(step)
                 surround(after, y, _ONE)
                 conv_one(step, after, x, y, like)
             else:

@@ -31,7 +31,8 @@ ADDRESSES = {  # every function that reads an address, and what for
     ("kernels/cpu.py", "forward"),  # to see whether they have moved
     ("kernels/cpu.py", "backward"),  # the same, or of tensors made there
     ("kernels/cpu.py", "_forward"),  # of tensors made there
-    ("kernels/cpu.py", "_addressed"),  # after `check_indices`
+    ("kernels/bound.py", "addressed"),  # after `check_indices`
+    ("kernels/bound.py", "_state"),  # to know them again
     ("layers/ledger.py", "activation_bytes"),  # to tell one array from another
     ("layers/ledger.py", "note"),
 }
