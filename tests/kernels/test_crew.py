@@ -57,8 +57,7 @@ def network(samples=50, wide=(12,)):
 
 
 @TWO
-@pytest.mark.parametrize("samples", [1, 15, 50, 64, 100, 130, 300])
-@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize(("samples", "threads"), [(1, 2), (15, 3), (50, 2), (64, 3), (100, 5), (130, 3), (300, 2)])
 def test_any_number_of_threads_finds_the_same(shared, samples, threads):
     for model, x in (network(samples), network(samples, wide=(12, 7)), network(samples, wide=())):
         torch.set_num_threads(1)
