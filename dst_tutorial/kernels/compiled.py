@@ -1,9 +1,11 @@
 """How numba compiles here, and what it has compiled: each function when it is first asked for."""
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from numba import cfunc, njit
@@ -28,8 +30,15 @@ _options = {"fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 inner = _options | {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
+# numba sees that a function's own file has changed, and not that one has which it reads a layout or a loop from
+_SOURCES = hashlib.sha256(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()
+
+
 def as_c(function: Callable, numbers: int, keep: bool):
-    """The function of so many int64, as C calls it."""
+    """The function of so many int64, as C calls it; what is kept on disk is of these very sources."""
+    function.__qualname__ += f"-{_SOURCES[:12]}"
     return cfunc(f"void({', '.join(['int64'] * numbers)})", cache=keep, **_options)(function)
 
 

@@ -25,7 +25,14 @@ from .compiled import as_c, compiled, inner
 from .steps import PHASE
 
 # a call's memory: bytes; what many threads write is on a cache line of its own
-_UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = 0, 128, 256, 384, 512, 640  # parts, parts, address, threads, ...
+_UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = (
+    0,
+    128,
+    256,
+    384,
+    512,
+    640,
+)  # how many, but for the address of the phase
 _FUNCTION, _CALL, _PHASES, _SIZE, _THREADS, _WAITED = 768, 776, 784, 792, 800, 808
 _BYTES, _PHASE_BYTES = 896, PHASE.itemsize
 LATE = 50_000  # pauses, a millisecond or more, after which something else must have the core of a thread
@@ -56,6 +63,7 @@ def _wait(address, number, most):
 
 @njit(**inner)
 def _lead(at):
+    """All phases, one after the other; then as long as the others need to leave."""
     function, call, longest = read(at + _FUNCTION), read(at + _CALL), 0
     for phase in range(read(at + _PHASES), read(at + _PHASES) + read(at + _SIZE), _PHASE_BYTES):
         parts = read(phase)

@@ -9,9 +9,6 @@ layers: `sum_row`, what a unit's connections add up to, and `share_row`, what it
 A tile has whole vectors of lanes; those beyond the last sample are zeros. A ReLU is a `limit` of zero, at and below
 which sums become zero; NaN is a limit that nothing is at or below. Arrays come as addresses: wrapping dozens of tensors
 takes longer than many a call. Their numbers have the type of `like`, indices are int32, winners uint8.
-
-All this is one file for a reason: numba recompiles what it has on disk when a function's own file changes, and not when
-one does that it calls into.
 """
 
 import numpy as np

@@ -56,7 +56,7 @@ class Step(NamedTuple):
 class Pass(NamedTuple):
     """Samples through all layers, forward or backward. Source and target are [N, C, H, W] of these strides."""
 
-    steps: int  # address, as all that end so
+    steps: int  # address, as source, target, workspace, winners, room, sums and more_sums
     layers: int
     convolutions: int  # the first so many layers
     samples: int

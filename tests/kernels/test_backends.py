@@ -149,6 +149,22 @@ def test_nowhere_to_keep_compiled_code_is_said_once():
     assert "FAIL  compiled code" in run_python("-m", "dst_tutorial", "doctor", **nowhere)[0]
 
 
+def test_compiled_code_is_of_these_very_sources(monkeypatch):
+    """A layout may change in a file that numba does not look at: code of another one would read elsewhere."""
+    compiled = pytest.importorskip("dst_tutorial.kernels.compiled")
+
+    def index():
+        def run(x):
+            pass
+
+        return compiled.as_c(run, 1, True)._cache._cache_file._index_path
+
+    before = index()
+    assert index() == before
+    monkeypatch.setattr(compiled, "_SOURCES", "of another version")
+    assert index() != before
+
+
 def test_compiling_is_said_where_something_compiles_and_only_there(tmp_path):
     said = []
     for _ in range(2):
