@@ -41,16 +41,16 @@ def constant_fan_in(rows: int, columns: int, sparsity: float, random: torch.Gene
     return torch.cat([scattered(1, columns, sparsity, random) for _ in range(rows)])
 
 
-def as_blocks(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+def as_blocks(layer: MaskedLinear) -> Callable[[Tensor], Tensor]:
     """A layer whose zeros come in blocks, with torch's product of block-sparse rows."""
     weight, bias = layer.weight.detach().to_sparse_bsr((BLOCK, BLOCK)), layer.bias.detach()[:, None]
     return lambda x: (weight @ x.t() + bias).t()
 
 
-def as_bags(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+def as_bags(layer: MaskedLinear) -> Callable[[Tensor], Tensor]:
     """A layer with as many weights in every row: a unit is a bag of inputs, looked up and added with its weights."""
     weight = layer.weight.detach()
-    columns = weight.nonzero()[:, 1].view(len(weight), -1)
+    columns = (layer.active_positions() % layer.in_features).view(layer.out_features, -1)  # an active weight may be 0
     values, bias = weight.gather(1, columns), layer.bias.detach()[:, None]
     return lambda x: (F.embedding_bag(columns, x.t().contiguous(), per_sample_weights=values, mode="sum") + bias).t()
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from dst_tutorial.layers import MaskedLinear
 from dst_tutorial.timing.structures import STRUCTURES, as_bags, as_blocks, constant_fan_in, in_blocks, race, scattered
 
 
@@ -26,8 +27,8 @@ def test_every_structure_has_the_zeros_that_it_says(down, right, sparsity, seed)
 @pytest.mark.parametrize(("draw", "form"), [(in_blocks, as_blocks), (constant_fan_in, as_bags)])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_form_computes_the_layer(draw, form, batch):
-    layer = nn.Linear(48, 32)
-    layer.weight.data *= draw(32, 48, 0.7, torch.Generator().manual_seed(0))
+    layer = MaskedLinear.from_dense(nn.Linear(48, 32), draw(32, 48, 0.7, torch.Generator().manual_seed(0)))
+    layer.weight.data[:, :20] = 0  # active weights that happen to be zero are drawn now and then
     x = torch.randn(batch, 48)
     with torch.no_grad():
         torch.testing.assert_close(form(layer)(x), layer(x))
