@@ -95,10 +95,15 @@ def test_its_pictures_draw_and_tell():
     assert drawn.get_size_inches()[1] <= 7.5
     assert "minus random forest" in drawn.get_label()
     assert "RigL" in where.accuracy_by_noise(0.95).get_label()
+    assert "60,000 images: RigL" in where.accuracy_by_length().get_label()
+    assert "% at 16; " in where.accuracy_by_memory().get_label()
     assert "RigL: 10%, then 50%" in where.pixels_read().get_label()
     for family in REGIMES:
         rows = where.contender_rows(family)
         assert len({tuple(row.items()) for row in rows}) == len(rows)
+    wide = {row["contender"]: row["beside"] for row in where.contender_rows("memory") if "MNIST, 1 MB" in row["regime"]}
+    assert wide["small dense"] == "as many bytes"
+    assert "x as wide" in wide["RigL"]
 
 
 def test_what_is_not_recorded_is_not_on_the_map(folder, monkeypatch, tmp_path):

@@ -21,4 +21,14 @@ from .timings import (
     timings_of,
     training_step,
 )
-from .where import accuracy_by_noise, by_noise, contender_rows, map_rows, pixels_read, what_is_read, where_sparse_wins
+from .where import (
+    accuracy_by_length,
+    accuracy_by_memory,
+    accuracy_by_noise,
+    by_noise,
+    contender_rows,
+    map_rows,
+    pixels_read,
+    what_is_read,
+    where_sparse_wins,
+)

@@ -1,6 +1,6 @@
 """Where sparse wins: the map of regimes, who contends in each, and what noise does."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,8 @@ from ...studies import (
     COLUMNS,
     DST,
     REGIMES,
+    Regime,
+    Side,
     Standing,
     difference,
     families_recorded,
@@ -47,6 +49,14 @@ def map_rows(rows: list[Standing]) -> list[dict[str, str]]:
     return [{"regime": row.told} | {column: _cell(row, column) for column in columns} for row in rows]
 
 
+def _within(side: Side) -> str:
+    """How wide and how sparse, where only the bytes were given."""
+    config = side.runs[0]["config"]
+    if config["recipe"]["small"]:
+        return "as many bytes"
+    return f"{config.get('width', 1)} x as wide, {100 * config['sparsity']:.1f}%"
+
+
 def contender_rows(family: str) -> list[dict[str, str]]:
     """Everybody in a family's regimes, at all sparsities: accuracy, RigL minus it, and what it cost."""
     rows = []
@@ -59,7 +69,7 @@ def contender_rows(family: str) -> list[dict[str, str]]:
                 rows.append(
                     {
                         "regime": regime.told,
-                        "beside": "as many bytes" if regime.state else f"{100 * sparsity:g}%",
+                        "beside": _within(side) if regime.state else f"{100 * sparsity:g}%",
                         "contender": name,
                         "test accuracy": f"{mean_sd(list(side.by_seed.values()), 1)}%",
                         "RigL minus it": "–" if name == "RigL" else gap.told,
@@ -86,7 +96,29 @@ def by_noise(sparsity: float, names: Collection[str] | None = None) -> dict[str,
 def accuracy_by_noise(sparsity: float = 0.98) -> Figure:
     """Accuracy against the share of noise, everybody."""
     title = f"MLP 300-100 on 6,000 images of MNIST, 20 epochs; {100 * sparsity:g}% sparse, or as many weights"
-    return plots.accuracy_by_noise(by_noise(sparsity), title)
+    return plots.accuracy_along({"": by_noise(sparsity)}, plots.NOISE_AXIS, "{} x", title)
+
+
+def _along(family: str, panel: Callable[[Regime], str], place: Callable[[Regime], int]) -> dict[str, plots.Found]:
+    """Test accuracies of a family that varies two things: panel -> contender -> place -> one a seed."""
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for regime in REGIMES[family]:
+        for name, side in in_regime(family, regime).items():
+            of = found.setdefault(panel(regime), {}).setdefault(name, {})
+            of[place(regime)] = list(side.by_seed.values())
+    return found
+
+
+def accuracy_by_length() -> Figure:
+    """Accuracy against the length of the training, by the number of images."""
+    panels = _along("length", lambda r: f"{r.examples:,} images", lambda r: r.epochs)
+    return plots.accuracy_along(panels, "epochs", title="LeNet-300-100 on MNIST; 95% sparse, or as many weights")
+
+
+def accuracy_by_memory() -> Figure:
+    """Accuracy against the bytes of training state that each may have, on two tasks."""
+    panels = _along("memory", lambda r: r.told.split(",")[0], lambda r: r.state // 2**20)
+    return plots.accuracy_along(panels, "MB of training state", title="As wide and as sparse as the bytes allow")
 
 
 def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dict[str, tuple[float, float]]]:
@@ -115,10 +147,19 @@ def _table(family: str) -> Table:
     return Table(f"regimes_{family}", source, partial(load_results, family), lambda _: rows(), provenance_line)
 
 
-_NOISE = (accuracy_by_noise, pixels_read) if "noise" in _RECORDED else ()
+_OF_A_FAMILY = {
+    "noise": (accuracy_by_noise, pixels_read),
+    "length": (accuracy_by_length,),
+    "memory": (accuracy_by_memory,),
+}
 FIGURES = (
     *pictures(_SOURCES, where_sparse_wins),
-    *pictures("results/noise.json, results/noise-tuning.json", *_NOISE),
+    *(
+        picture
+        for family, drawn in _OF_A_FAMILY.items()
+        if family in _RECORDED
+        for picture in pictures(f"results/{family}.json, results/{family}-tuning.json", *drawn)
+    ),
 )
 TABLES = (Table("where_sparse_wins", _SOURCES, standings, map_rows, lambda _: _LINE), *map(_table, _RECORDED))
 _LINE = (

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
-from ...studies import COLUMNS, DST, Side, Standing
+from ...studies import COLUMNS, DST, Difference, Side, Standing
 from .look import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
 
 _CELLS = {  # of a verdict: colour, sign, hatch
@@ -31,6 +31,7 @@ _SHORT_NAMES = {
     "selected inputs, small dense": "selection",
     "random forest": "forest",
 }
+NOISE_AXIS = "inputs of pure noise for each pixel"
 _SHORT = EngFormatter(places=1, sep="")
 _LOOKS = {  # contender -> colour, marker, line
     "RigL": (VERMILLION, "P", "-"),
@@ -49,6 +50,12 @@ _LOOKS = {  # contender -> colour, marker, line
 
 def _cost(side: Side) -> str:
     return f"{_SHORT(side.weights)} w, {_SHORT(side.bytes)}B, {side.seconds:.0f} s"
+
+
+def _points(gap: Difference) -> str:
+    """With as many digits as its margin."""
+    digits = 1 if gap.margin >= 1 else 2
+    return f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
 
 
 @styled
@@ -79,7 +86,7 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
                 if hatch:
                     axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor="none", edgecolor=GREY,
                                              hatch=hatch, linewidth=0, alpha=0.35))  # fmt: skip
-                big = f"{sign} {gap}"
+                big = f"{sign} {_points(gap)}"
             axes.text(x, y - 0.17, big, ha="center", va="center", fontsize=9, weight="bold")
             who = "" if side.name == column else f"{_SHORT_NAMES.get(side.name, side.name)}: "
             axes.text(x, y + 0.24, f"{who}{_cost(side)}", ha="center", va="center", fontsize=6.5)
@@ -93,22 +100,31 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
     return figure
 
 
-@styled
-def accuracy_by_noise(found: Mapping[str, Mapping[int, Sequence[float]]], title: str = "") -> Figure:
-    """Test accuracy (percent) against how many inputs of noise stand beside one pixel: a line a contender.
+Found = Mapping[str, Mapping[int, Sequence[float]]]  # contender -> where -> test accuracies (percent), one a seed
 
-    `found[contender][times]`: one a seed; lines are means, whiskers reach from the lowest to the highest.
+
+@styled
+def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", title: str = "") -> Figure:
+    """Test accuracy against what a family of regimes varies: a panel a task, a line a contender.
+
+    Lines are means, whiskers reach from the lowest to the highest.
     """
-    figure = new_figure(SLIDE, 4.4, f"Test accuracy by inputs of noise for each pixel. {_told_by_noise(found)}.")
-    axes = figure.subplots()
-    _lines_by_noise(axes, found)
-    axes.set_title(title)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    told = ". ".join(
+        f"{panel}: {_told(found, tick)}" if panel else _told(found, tick) for panel, found in panels.items()
+    )
+    figure = new_figure(SLIDE, 4.4, f"Test accuracy by {label}. {told}.")
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (panel, found) in zip(every, panels.items(), strict=True):
+        _lines(axes, found, label, tick)
+        axes.set_title(panel)
+    every[0].set_ylabel("test accuracy (%)")
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
+    figure.suptitle(title)
     return figure
 
 
 @styled
-def point_of_noise(found: Mapping[str, Mapping[int, Sequence[float]]], times: int, maps: Mapping[str, Sequence[int]],
+def point_of_noise(found: Found, times: int, maps: Mapping[str, Sequence[int]],
                    shares: Mapping[str, tuple[float, float]], live: Mapping[str, Sequence[float]],
                    title: str = "") -> Figure:  # fmt: skip
     """Both together, for the explorer: who gets how far, with one amount of noise marked; and what is read there.
@@ -116,11 +132,12 @@ def point_of_noise(found: Mapping[str, Mapping[int, Sequence[float]]], times: in
     `live[contender]`: test accuracy by epoch of a fresh run, whose last stands as a star.
     """
     told = "".join(f" A fresh run of {name} has come to {curve[-1]:.1f}%." for name, curve in live.items() if curve)
-    alt = f"Test accuracy: {_told_by_noise(found)}. Connections that read pixels: {_told_shares(shares)}.{told}"
+    alt = f"Test accuracy: {_told(found, '{} x')}. Connections that read pixels: {_told_shares(shares)}.{told}"
     figure = new_figure(SLIDE, 6.4, alt)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2.2))
     axes = above.subplots()
-    _lines_by_noise(axes, found)
+    _lines(axes, found, NOISE_AXIS, "{} x")
+    axes.set_ylabel("test accuracy (%)")
     place = list(next(iter(found.values()))).index(times)
     axes.axvspan(place - 0.12, place + 0.12, color=GREY, alpha=0.18, linewidth=0)
     for name, curve in live.items():
@@ -133,9 +150,9 @@ def point_of_noise(found: Mapping[str, Mapping[int, Sequence[float]]], times: in
     return figure
 
 
-def _told_by_noise(found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+def _told(found: Found, tick: str) -> str:
     return "; ".join(
-        f"{name} " + ", ".join(f"{np.mean(seeds):.1f}% at {times} x" for times, seeds in by.items())
+        f"{name} " + ", ".join(f"{np.mean(seeds):.1f}% at {tick.format(place)}" for place, seeds in by.items())
         for name, by in found.items()
     )
 
@@ -146,16 +163,16 @@ def _told_shares(shares: Mapping[str, tuple[float, float]]) -> str:
     )
 
 
-def _lines_by_noise(axes: Axes, found: Mapping[str, Mapping[int, Sequence[float]]]) -> None:
+def _lines(axes: Axes, found: Found, label: str, tick: str) -> None:
     for name, by in found.items():
         colour, marker, line = _LOOKS[name]
         means = np.array([np.mean(seeds) for seeds in by.values()])
         ends = np.array([[min(seeds), max(seeds)] for seeds in by.values()]).T
         axes.errorbar(range(len(by)), means, np.abs(ends - means), color=colour, marker=marker, linestyle=line,
                       capsize=2, elinewidth=0.8, label=name)  # fmt: skip
-    times = list(next(iter(found.values())))
-    axes.set_xticks(range(len(times)), [f"{n} x" for n in times])
-    axes.set(xlabel="inputs of pure noise for each pixel", ylabel="test accuracy (%)")
+    places = list(next(iter(found.values())))
+    axes.set_xticks(range(len(places)), [tick.format(place) for place in places])
+    axes.set_xlabel(label)
 
 
 def _maps_of_pixels(figure: Figure | SubFigure, maps: Mapping[str, Sequence[int]],
