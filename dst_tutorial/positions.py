@@ -5,6 +5,7 @@ A *position* is an index into a weight tensor flattened in row-major order. A la
 """
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 import torch
@@ -35,6 +36,42 @@ def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> T
         more = torch.randint(n, (k - len(chosen),), generator=generator, device="cpu")
         chosen = torch.unique(torch.cat([chosen, more]))
     return chosen
+
+
+ROW = "row"  # the structure of a constant fan-in
+_AT_ONCE = 2**20  # positions
+
+
+def group_size(shape: torch.Size, structure: int | str) -> int:
+    """How many consecutive positions make a group, in which as many are active as in any other of the layer.
+
+    "row": all that a unit reads (constant fan-in, Lasby et al., arXiv 2305.02299); a number M: so many inputs of a unit
+    (N:M, Mishra et al., arXiv 2104.08378), or the whole row where M does not divide it.
+    """
+    if structure != ROW and not (isinstance(structure, int) and structure > 1):
+        raise ValueError(f'structure is "{ROW}" or how many inputs make a group, at least 2; got {structure!r}')
+    width = shape[1:].numel()
+    return width if structure == ROW or width % structure else structure
+
+
+def draw_in_groups(total: int, group: int, each: int, generator: torch.Generator | None = None) -> Tensor:
+    """`each` distinct positions out of every `group` consecutive ones of `range(total)`: sorted int64."""
+    if total % group or not 0 <= each <= group:
+        raise ValueError(f"cannot draw {each} out of every {group} of {total} positions")
+    drawn = torch.empty(0, dtype=torch.int64, device="cpu")
+    for first, scores in random_scores(total, group, generator):
+        groups = scores.view(-1, group)
+        starts = torch.arange(first, first + len(scores), group, device="cpu")[:, None]
+        drawn = torch.cat([drawn, (starts + groups.topk(each).indices).flatten()])
+    return drawn.sort().values
+
+
+def random_scores(total: int, group: int, generator: torch.Generator | None = None) -> Iterator[tuple[int, Tensor]]:
+    """Numbers of [0, 1) for all positions, some groups at a time: (first position, float64 block)."""
+    step = max(1, _AT_ONCE // group) * group
+    for first in range(0, total, step):
+        size = min(step, total - first)
+        yield first, torch.rand(size, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def absent(present: Tensor, ranks: Tensor) -> Tensor:

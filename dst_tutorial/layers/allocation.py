@@ -10,7 +10,7 @@ from numbers import Integral
 
 import torch
 
-from ..positions import exact, exact_floor
+from ..positions import exact, exact_floor, group_size
 
 Shapes = Mapping[str, torch.Size]
 Counts = dict[str, int]
@@ -84,6 +84,16 @@ def spread(budget: int, shapes: Shapes, scores: Mapping[str, int]) -> Counts:
     for name in sorted(shapes, key=lambda name: counts[name] - shares[name])[:over]:
         counts[name] += 1
     return counts
+
+
+def in_groups(counts: Counts, shapes: Shapes, structure: int | str) -> Counts:
+    """The nearest counts that give every group of a layer as many active weights, one at least: see `group_size`."""
+    rounded = {}
+    for name, shape in shapes.items():
+        size = group_size(shape, structure)
+        groups = shape.numel() // size
+        rounded[name] = groups * max(1, round(Fraction(counts[name], groups)))
+    return rounded
 
 
 def allocate(shapes: Shapes, sparsity: float, divide: Callable[[Shapes, float], Counts],

@@ -91,7 +91,9 @@ class _Masked:
     def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
         if (gradient := self._gradient()) is None:
             return None
-        return ((i * _BLOCK, block) for i, block in enumerate(gradient.flatten().split(_BLOCK)))
+        width = self.weight_shape[1:].numel()
+        rows = max(1, _BLOCK // max(1, width))
+        return ((i * rows * width, block.flatten()) for i, block in enumerate(gradient.split(rows)))
 
     def gradient_at(self, positions: Tensor) -> Tensor:
         return self._gradient().take(positions)

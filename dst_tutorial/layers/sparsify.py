@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..choices import choose
-from ..positions import draw_distinct
+from ..positions import draw_distinct, draw_in_groups, group_size
 from ..randomness import stream
-from .allocation import ALLOCATIONS, Counts, Shapes, allocate
+from .allocation import ALLOCATIONS, Counts, Shapes, allocate, in_groups
 from .convert import check_plain, with_sparse_layers, without_dense_shortcuts
 from .initialisation import he_fan_in
 from .masked import MASKED_FORM
@@ -84,6 +84,7 @@ def sparsify(
     *,
     allocation: str | Callable[[Shapes, float], Counts] = "erk",
     densities: Mapping[str, float] | None = None,
+    structure: int | str | None = None,
     init: str | Callable[[nn.Module, Tensor, torch.Generator], Tensor] = "fan_in",
     kind: str = "masked",
     exclude: Iterable[str | type] = (),
@@ -96,6 +97,10 @@ def sparsify(
                 sparsity) -> active weights by layer name
     densities   layers with a density of their own, such as {"first": 1.0} or {"conv1": 1.0, "fc3": 0.02}; the
                 others share what is left of the budget by `allocation`
+    structure   None: zeros are anywhere. "row": every unit of a layer has as many weights (constant fan-in). A number
+                M: every M inputs of a unit have as many (N:M; N follows from the sparsity), the whole row where M does
+                not divide it. Counts are the nearest that allow it, at least one weight a group. Growth rules that
+                keep it: "gradient by row", "gradient by 16" (see `rules.within`)
     init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,
                 scaled up for the layer's density), or a function
     kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`; then
@@ -124,11 +129,13 @@ def sparsify(
     check_plain(model, dense.values(), stripped=kind == "sparse")
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
+    if structure:
+        counts = in_groups(counts, shapes, structure)
     _say_what_stays_dense(model, dense, left_out, sum(counts.values()))
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
     weights = {}
     for name, layer in dense.items():
-        positions = draw_distinct(layer.weight.numel(), counts[name], masks)
+        positions = _draw(shapes[name], counts[name], structure, masks)
         weights[layer] = positions, initial(layer, positions, values)
     _warn_of_constants({name: weights[layer][0] for name, layer in dense.items()}, shapes)
     if kind == "sparse":  # at once: no mask is ever made
@@ -136,6 +143,13 @@ def sparsify(
     masked = {id(layer): _masked(layer, *chosen) for layer, chosen in weights.items()}
     # a memo of what is "copied already": wherever a layer stands, its masked form
     return without_dense_shortcuts(copy.deepcopy(model, masked))
+
+
+def _draw(shape: torch.Size, count: int, structure: int | str | None, generator: torch.Generator) -> Tensor:
+    if not structure:
+        return draw_distinct(shape.numel(), count, generator)
+    size = group_size(shape, structure)
+    return draw_in_groups(shape.numel(), size, count * size // shape.numel(), generator)
 
 
 def _below(model: nn.Module, exclude: Iterable[str | type]) -> set[nn.Module]:

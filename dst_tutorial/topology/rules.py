@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..positions import absent, draw_distinct, exact_floor
+from ..positions import ROW, absent, draw_distinct, exact_floor, group_size, random_scores
 
 
 class Rewirable(Protocol):
@@ -32,7 +32,7 @@ class Rewirable(Protocol):
         """Keep, or no longer keep, what the coming backward pass tells of the gradient of *all* weights."""
 
     def gradient_blocks(self) -> Iterator[tuple[int, Tensor]] | None:
-        """The watched gradient of all weights, inactive ones too, a block at a time: (first position, flat block).
+        """The watched gradient of all weights, inactive ones too, some rows at a time: (first position, flat block).
 
         None if there is none.
         """
@@ -117,11 +117,7 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
     Exact, and never more than a block and the best `count` so far in memory: the blocks stream by. In layers of more
     than `WIDEST` positions an approximation: of `CANDIDATES` times as many, drawn at random, the largest.
     """
-    if (blocks := layer.gradient_blocks()) is None:
-        raise RuntimeError(
-            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
-            "layers that take part in it, for rules marked with @needs_gradient"
-        )
+    blocks = _gradients(layer)
     if layer.weight_shape.numel() > WIDEST:
         drawn = min(CANDIDATES * count, layer.weight_shape.numel() - len(taken))
         candidates = at_random(layer, taken, drawn, generator)
@@ -140,13 +136,65 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
     return best
 
 
+def _gradients(layer: Rewirable) -> Iterator[tuple[int, Tensor]]:
+    if (blocks := layer.gradient_blocks()) is None:
+        raise RuntimeError(
+            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
+            "layers that take part in it, for rules marked with @needs_gradient"
+        )
+    return blocks
+
+
+def within(structure: int | str, by: str = "gradient") -> Callable:
+    """A growth rule that keeps the structure of `sparsify(structure=...)`: each group gets back what it lost.
+
+    by      "gradient": in each group the largest |gradient| outside `taken` (SRigL, Lasby et al., ICLR 2024, arXiv
+            2305.02299, without its removal of whole units); "random": each as likely
+    """
+
+    def rule(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        size, total = group_size(layer.weight_shape, structure), layer.weight_shape.numel()
+        taken = taken.sort().values
+        wanted = _lost(layer, taken, count, size, total // size)
+        grown = []
+        for first, block in _gradients(layer) if by == "gradient" else random_scores(total, size, generator):
+            low, high = torch.searchsorted(
+                taken, torch.tensor([first, first + len(block)], device=taken.device)
+            ).tolist()
+            scores = _size(block.to(taken.device))
+            scores[taken[low:high] - first] = -1  # less than any
+            groups = scores.view(-1, size)
+            best = groups.argsort(dim=1, descending=True, stable=True)  # of equal ones the first
+            here = wanted[first // size : first // size + len(groups), None]
+            rows, ranks = (torch.arange(size, device=taken.device) < here).nonzero().T
+            grown.append(first + rows * size + best[rows, ranks])
+        return torch.cat(grown)
+
+    rule.__name__ = f"{by} by {structure}"
+    return needs_gradient(rule) if by == "gradient" else rule
+
+
+def _lost(layer: Rewirable, taken: Tensor, count: int, size: int, groups: int) -> Tensor:
+    """int64 [groups]: how many connections each group has to grow."""
+    if len(taken) + count != layer.active_weights:
+        raise RuntimeError("growth in groups lets a connection that was just dropped return: leave bar_dropped off")
+    before = torch.bincount(layer.active_positions() // size, minlength=groups)
+    if (before != before[0]).any():
+        raise RuntimeError(
+            f"its groups of {size} inputs have not equally many connections to begin with: make it with "
+            f"sparsify(..., structure=...) of the same structure"
+        )
+    return before - torch.bincount(taken // size, minlength=groups)
+
+
 def _size(gradients: Tensor) -> Tensor:
     """|gradient|; NaN is as large as infinity: what has gone wrong shows."""
     return gradients.abs().nan_to_num_(nan=math.inf, posinf=math.inf)
 
 
 DROP: dict[str, Callable] = {"magnitude": by_magnitude, "sign": by_sign, "random": by_lot}
-GROW: dict[str, Callable] = {"random": at_random, "gradient": by_gradient}
+_KEEPING = [within(structure, by) for structure in (ROW, 2, 4, 8, 16, 32) for by in ("gradient", "random")]
+GROW: dict[str, Callable] = {"random": at_random, "gradient": by_gradient} | {rule.__name__: rule for rule in _KEEPING}
 
 # --- schedules: progress in [0, 1) up to the last update -> what is left of the drop fraction -------------------------
 
