@@ -246,6 +246,7 @@ class Explorer:
 DST = ["sparsity", "prune interval (steps)", "drop fraction", "grow by", "allocation", "initialisation"]
 TIME_MACHINE, OBSERVATORY = ["update", "colours", "layer"], ["look at", "layer"]
 STORAGE, MEMORY, BREAK_EVEN = ["sparsity", "rows = columns"], ["sparsity", "batch"], ["width", "batch"]
+NOISE = ["noise for each pixel", "sparsity", "to be trained"]
 GUESS = None
 
 
@@ -259,6 +260,7 @@ GUESS = None
         ("06_csr_benchmark.ipynb", [GUESS, BREAK_EVEN]),
         ("07_truly_sparse_training.ipynb", [MEMORY]),
         ("08_closing_the_gap.ipynb", [GUESS]),
+        ("09_where_sparse_wins.ipynb", [GUESS, NOISE]),
     ],
 )
 def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, explorers):
@@ -275,7 +277,7 @@ def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, 
 def test_every_control_of_every_explorer_in_voila(page, voila, errors):
     address, folder = voila
     page.goto(address)
-    explorers = [DST, TIME_MACHINE, OBSERVATORY, STORAGE, MEMORY, BREAK_EVEN, ["sparsity"]]
+    explorers = [DST, NOISE, TIME_MACHINE, OBSERVATORY, STORAGE, MEMORY, BREAK_EVEN, ["sparsity"]]
     page.locator(".dst-explorer-picture img").nth(len(explorers) - 1).wait_for(timeout=180_000)
     use_all(page, explorers, folder, "voila")
     assert not errors
@@ -288,7 +290,7 @@ def use_all(page, explorers, folder, name):
             explorer.takes_a_guess()
         else:
             explorer.is_moved_by_every_slider(sliders)
-        if sliders is DST:
+        if sliders in (DST, NOISE):
             explorer.trains_and_stops()
         if sliders is TIME_MACHINE:
             explorer.plays_pauses_and_saves(folder)

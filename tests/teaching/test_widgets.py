@@ -190,7 +190,7 @@ def test_noise_at_every_point(noises):
 
 def test_every_slider_changes_the_noise_explorer(noises):
     box = noises.NoiseExplorer()
-    for name, values in (("times", NOISE), ("sparsity", noises.SPARSITIES)):
+    for name, values in (("times", NOISE), ("sparsity", noises.SPARSITIES), ("contender", noises.TRAINED)):
         seen = set()
         for value in values:
             box.controls[name].value = value
@@ -199,7 +199,7 @@ def test_every_slider_changes_the_noise_explorer(noises):
         assert len(seen) == len(values), name
 
 
-@pytest.mark.parametrize("contender", ["RigL", "SET", "static mask"])
+@pytest.mark.parametrize("contender", ["RigL", "RigL, L1", "SET", "static mask"])
 def test_it_trains_any_sparse_contender_beside_noise(noises, contender):
     box = noises.NoiseExplorer()
     box.controls["times"].value, box.controls["contender"].value = 1, contender

@@ -125,18 +125,19 @@ def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", 
 
 @styled
 def point_of_noise(found: Found, times: int, maps: Mapping[str, Sequence[int]],
-                   shares: Mapping[str, tuple[float, float]], live: Mapping[str, Sequence[float]],
+                   shares: Mapping[str, tuple[float, float]], live: Mapping[str, Sequence[float]], chosen: str = "",
                    title: str = "") -> Figure:  # fmt: skip
     """Both together, for the explorer: who gets how far, with one amount of noise marked; and what is read there.
 
-    `live[contender]`: test accuracy by epoch of a fresh run, whose last stands as a star.
+    `live[contender]`: test accuracy by epoch of a fresh run, whose last stands as a star; `chosen` is drawn thick.
     """
     told = "".join(f" A fresh run of {name} has come to {curve[-1]:.1f}%." for name, curve in live.items() if curve)
+    told += f" Drawn thick: {chosen}." if chosen else ""
     alt = f"Test accuracy: {_told(found, '{} x')}. Connections that read pixels: {_told_shares(shares)}.{told}"
     figure = new_figure(SLIDE, 6.4, alt)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2.2))
     axes = above.subplots()
-    _lines(axes, found, NOISE_AXIS, "{} x")
+    _lines(axes, found, NOISE_AXIS, "{} x", chosen)
     axes.set_ylabel("test accuracy (%)")
     place = list(next(iter(found.values()))).index(times)
     axes.axvspan(place - 0.12, place + 0.12, color=GREY, alpha=0.18, linewidth=0)
@@ -163,13 +164,13 @@ def _told_shares(shares: Mapping[str, tuple[float, float]]) -> str:
     )
 
 
-def _lines(axes: Axes, found: Found, label: str, tick: str) -> None:
+def _lines(axes: Axes, found: Found, label: str, tick: str, chosen: str = "") -> None:
     for name, by in found.items():
         colour, marker, line = _LOOKS[name]
         means = np.array([np.mean(seeds) for seeds in by.values()])
         ends = np.array([[min(seeds), max(seeds)] for seeds in by.values()]).T
         axes.errorbar(range(len(by)), means, np.abs(ends - means), color=colour, marker=marker, linestyle=line,
-                      capsize=2, elinewidth=0.8, label=name)  # fmt: skip
+                      capsize=2, elinewidth=0.8, label=name, linewidth=3.5 if name == chosen else None)  # fmt: skip
     places = list(next(iter(found.values())))
     axes.set_xticks(range(len(places)), [tick.format(place) for place in places])
     axes.set_xlabel(label)

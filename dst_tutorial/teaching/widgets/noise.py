@@ -15,8 +15,8 @@ from .live import LiveExplorer
 
 REGIME = dict(zip(NOISE, REGIMES["noise"], strict=True))
 SPARSITIES = REGIME[0].sparsities
-SHOWN = ("RigL", "SET", "static mask", "small dense", "dense", "selected inputs, small dense", "random forest")
-TRAINED = ("RigL", "SET", "static mask")
+SHOWN = tuple(name for name in REGIME[0].contenders if name != "dense, weight decay")
+TRAINED = ("RigL", "RigL, L1", "SET", "static mask")
 TEST = 2_000  # images that a fresh run is tested on
 
 
@@ -34,10 +34,10 @@ _by_noise, _what_is_read = cache(figures.by_noise), cache(figures.what_is_read)
 Live = Mapping[str, tuple[Sequence[float], Run | None]]  # contender -> test accuracies by epoch; all, when it has ended
 
 
-def draw_noise(times: int = 9, sparsity: float = 0.98, live: Live | None = None) -> Figure:
+def draw_noise(times: int = 9, sparsity: float = 0.98, contender: str = "RigL", live: Live | None = None) -> Figure:
     """Who gets how far at that sparsity beside so much noise, and which pixels the first layer reads in the end.
 
-    `live` are fresh runs, drawn on top.
+    One contender is drawn thick; `live` are fresh runs, drawn on top.
     """
     live = live or {}
     maps, shares = ({n: of for n, of in found.items() if n in TRAINED} for found in _what_is_read(times, sparsity))
@@ -49,7 +49,7 @@ def draw_noise(times: int = 9, sparsity: float = 0.98, live: Live | None = None)
             shares[f"{name}, now"] = tuple(d[:784].sum() / d.sum() for d in degrees)
     title = f"MNIST beside {times} x as many inputs of noise, {100 * sparsity:g}% sparse"
     curves = {name: curve for name, (curve, _) in live.items()}
-    return plots.point_of_noise(_by_noise(sparsity, SHOWN), times, maps, shares, curves, title)
+    return plots.point_of_noise(_by_noise(sparsity, SHOWN), times, maps, shares, curves, contender, title)
 
 
 @lru_cache(1)  # hundreds of megabytes
@@ -98,7 +98,7 @@ class NoiseExplorer(LiveExplorer):
 
     def draw(self) -> Figure:
         here = {p.contender: found for p, found in self.live.items() if p[:2] == self.point[:2]}
-        return draw_noise(self.point.times, self.point.sparsity, here)
+        return draw_noise(*self.point, here)
 
 
 noise_explorer = NoiseExplorer
