@@ -1,10 +1,14 @@
 """What the tests share: one thread, a small data set of made-up images, and MNIST where it is at hand."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before anybody imports Triton
 from hypothesis import settings
 
 from dst_tutorial import kernels, paths
@@ -87,6 +91,7 @@ BACKENDS = [
     ("cpu", "cpu"),
     pytest.param(("cuda", "reference"), marks=on_gpu),
     pytest.param(("cuda", "library"), marks=on_gpu),
+    pytest.param(("cuda", "triton"), marks=on_gpu),
 ]
 
 

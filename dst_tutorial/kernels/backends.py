@@ -28,10 +28,20 @@ def _cpu() -> Backend:
     return cpu.run
 
 
+def _triton() -> Backend:
+    try:
+        from . import triton
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("the triton backend needs Triton, which torch brings along on Linux with CUDA",
+                                  name="triton") from error  # fmt: skip
+    return triton.run
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "reference": lambda: REFERENCE,
     "library": lambda: LIBRARY,
     "cpu": cache(_cpu),
+    "triton": cache(_triton),
 }
 _settled: Backend | None = None
 
@@ -39,7 +49,7 @@ _settled: Backend | None = None
 def use(name: str | None) -> None:
     """Settle the backend of all truly sparse layers, by its name in `BACKENDS`; None leaves it to `backend_for` again.
 
-    ValueError for an unknown name, ModuleNotFoundError where "cpu" lacks numba.
+    ValueError for an unknown name, ModuleNotFoundError where "cpu" lacks numba, or "triton" Triton.
     """
     global _settled
     _settled = None if name is None else choose(name, BACKENDS, "backend")()

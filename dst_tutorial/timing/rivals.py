@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from ..choices import choose
-from ..kernels import CSR, LIBRARY, REFERENCE, Backend
+from ..kernels import BACKENDS, CSR, LIBRARY, REFERENCE, Backend
 from ..layers import sparse_layers, to_dense, to_truly_sparse
 from ..training import Adam
 from .clock import take_turns
@@ -148,6 +148,10 @@ def truly_sparse(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
     return to_truly_sparse(model)
 
 
+def in_triton(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
+    return _with_backend(to_truly_sparse(model), BACKENDS["triton"]())
+
+
 def _with_backend(model: nn.Module, backend: Backend) -> nn.Module:
     for layer in sparse_layers(model).values():
         layer.backend = backend
@@ -226,9 +230,15 @@ METHODS: dict[str, Method] = {
     "SparseProp": Method(sparseprop, True, install="`pip install pybind11 sparseprop` (it compiles)", optional=True),
     "SparseLab, convolutions dense": Method(sparselab, True, True, install="`pip install sparselab`", optional=True),
     "truly sparse": Method(truly_sparse, True, False, _BOTH, Adam),
+    "truly sparse, Triton": Method(in_triton, True, False, _GPU, Adam, install="`pip install triton`"),
     **{
         f"{name}, CUDA graph": Method(partial(captured, make), devices=_GPU)
-        for name, make in (("Dense+Mask", masked), ("dense", dense), ("torch CSR", torch_csr))
+        for name, make in (
+            ("Dense+Mask", masked),
+            ("dense", dense),
+            ("torch CSR", torch_csr),
+            ("truly sparse, Triton", in_triton),
+        )
     },
 }
 

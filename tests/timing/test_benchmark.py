@@ -30,7 +30,7 @@ from dst_tutorial.timing.rivals import METHODS, Rival, fused_adam, rivals
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 # what every test machine has: neither a compiler, nor a library that is not installed with the project
-ELSEWHERE = ("compiled", "CUDA graph", "SparseProp", "SparseLab")
+ELSEWHERE = ("compiled", "CUDA graph", "Triton", "SparseProp", "SparseLab")
 HERE = [name for name in METHODS if not any(word in name for word in ELSEWHERE)]
 TRAIN_HERE = [name for name in HERE if METHODS[name].trains]
 
