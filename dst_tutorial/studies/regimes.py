@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..layers import INDEX, VALUE
 from ..paths import results_folder
+from ..positions import ROW
 from ..training import NETWORKS, NOISE, SIZES, Recipe
 from .experiment import Contender, Experiment, Family, key_of
 from .forest import Forest
@@ -104,6 +105,21 @@ def _regularised(field: str, strengths: tuple[float, float], **options) -> list[
     ]  # fmt: skip
 
 
+def _structured(regime: Regime, structure: int | str | None = None, moves: bool = True) -> list[Recipe]:
+    """RigL, or a mask that stays, at one sparsity in all layers but a first convolution; in groups, if asked."""
+    sparsify = {"allocation": "uniform", "init": "fan_in"}
+    sparsify |= {"densities": {"conv1": 1.0}} if regime.network == "SlideCNN" else {}
+    sparsify |= {"structure": structure} if structure else {}
+    if not moves:
+        return _at_rates(sparsify=sparsify, algorithm="static")
+    grow = {"grow": f"gradient by {structure}"} if structure else {}
+    return [
+        Recipe(f"{share}, {rate:g}", "", sparsify, "RigL", _rigl(regime) | grow | {"drop_fraction": share},
+               learning_rate=rate, learning_rate_schedule="cosine")
+        for share, rate in product((0.3, 0.5), _THREE)
+    ]  # fmt: skip
+
+
 _L1 = partial(_regularised, "l1", (1e-4, 4e-4))
 
 
@@ -134,9 +150,17 @@ CONTENDERS = {  # name -> its candidates in a regime, six each
     "dense, L1": lambda _: _L1(),
     "selected inputs, small dense": _selected,
     "random forest": lambda _: _FORESTS,
+    "RigL, uniform": _structured,
+    "RigL, constant fan-in": partial(_structured, structure=ROW),
+    "RigL, N of 16": partial(_structured, structure=16),
+    "static mask, uniform": partial(_structured, moves=False),
+    "static mask, constant fan-in": partial(_structured, structure=ROW, moves=False),
 }
-_EVERYBODY = tuple(CONTENDERS)
+_EVERYBODY = tuple(CONTENDERS)[:11]
 _FOUR = ("RigL", "static mask", "small dense", "dense")
+_IN_GROUPS = ("RigL, uniform", "RigL, constant fan-in", "RigL, N of 16", "static mask, uniform",
+              "static mask, constant fan-in", "small dense")  # fmt: skip
+_SPARSER_THAN_16 = tuple(name for name in _IN_GROUPS if name != "RigL, N of 16")
 
 
 def candidates(contender: str, regime: Regime) -> tuple[Candidate, ...]:
@@ -227,6 +251,13 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
             (1, 4, 16),
         )
     ),
+    "structure": tuple(
+        Regime(f"structure-{name}-{network}", f"MNIST, {told}, zeros in groups", "mnist", inputs=784, examples=60_000,
+               epochs=10, contenders=contenders, network=network, sparsities=sparsities, tuned_at=15 / 16)
+        for network, told in (("LeNet300100", "LeNet-300-100"), ("SlideCNN", "the slides' network"))
+        for name, contenders, sparsities in (("whole", _IN_GROUPS, (13 / 16, 14 / 16, 15 / 16)),
+                                             ("98", _SPARSER_THAN_16, (0.98,)))
+    ),
 }  # fmt: skip
 _ABOUT = {
     "noise": "most inputs are noise",
@@ -235,6 +266,7 @@ _ABOUT = {
     "classes": "many classes on one linear layer",
     "length": "more images, and longer trainings, on LeNet-300-100",
     "memory": "so many bytes of training state, whatever the width",
+    "structure": "zeros anywhere, as many in every row, as many in every 16 inputs",
 }
 
 

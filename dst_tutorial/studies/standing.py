@@ -92,8 +92,9 @@ def in_regime(family: str, regime: Regime, sparsity: float | None = None) -> dic
     runs: dict[str, list[dict]] = {name: [] for name in here}
     for run in load_results(family)["runs"]:
         config, name = run["config"], run["config"]["recipe"]["name"]
-        is_here = (config["data_set"], config["epochs"]) == (regime.data_set, regime.epochs)
-        if is_here and config["sparsity"] in (0.0, here[name]):
+        about = regime.network, regime.data_set, regime.epochs
+        is_here = (config["network"], config["data_set"], config["epochs"]) == about
+        if is_here and name in here and config["sparsity"] in (0.0, here[name]):
             runs[name].append(run)
     return {name: Side(name, of) for name, of in runs.items()}
 
@@ -160,11 +161,12 @@ def _is_recorded(family: str) -> bool:
 
 
 def standings() -> list[Standing]:
-    """All regimes that are recorded, family by family, and what was measured before."""
+    """All regimes that are recorded and have somebody for the moving column, and what was measured before."""
     found = [
         Standing(family, regime.told + ("" if regime.state else f", {100 * regime.tuned_at:g}%"),
                  champions(family, regime), MARGIN, regime.on_map)
         for family in families_recorded()
         for regime in REGIMES[family]
+        if set(COLUMNS[DST]) & set(regime.contenders)
     ]  # fmt: skip
     return [*found, *_elsewhere()]

@@ -79,8 +79,10 @@ def test_the_final_runs_are_what_the_rule_takes_and_nothing_else(family):
     assert seeds == set(FINAL)
     assert all(run.config["test_once"] for run in planned.values())
     for regime in REGIMES[family]:
-        mine = [run.config for run in planned.values() if run.config["data_set"] == regime.data_set]
-        assert {config["recipe"]["name"] for config in mine} == set(regime.contenders)
+        here = regime.data_set, regime.network
+        mine = [run.config for run in planned.values() if (run.config["data_set"], run.config["network"]) == here]
+        alike = [other for other in REGIMES[family] if (other.data_set, other.network) == here]
+        assert {c["recipe"]["name"] for c in mine} == {name for other in alike for name in other.contenders}
     some = next(iter(REGIMES[family]))
     with pytest.raises(ValueError, match="is not tuned yet: candidate 1 lacks a run"):
         winner({}, some.contenders[0], some)
