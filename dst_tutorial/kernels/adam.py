@@ -6,8 +6,8 @@ import numpy as np
 from numba import carray
 
 from .compiled import as_c
-from .loops import phase_at, record
 from .simd import get, pointer_at, pointers_to, put
+from .tiles import phase_at, record
 
 
 class Parameter(NamedTuple):

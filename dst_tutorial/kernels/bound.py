@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .checks import address, check_weights
 from .compiled import compiled
-from .loops import taps_in
+from .forward import taps_in
 from .operations import Operation, Shape
 from .plan import plan
 from .steps import STEP

@@ -1,4 +1,4 @@
-"""The CPU backend: the loops of `loops.py` as one autograd function for a whole list of operations.
+"""The CPU backend: the compiled loops as one autograd function for a whole list of operations.
 
 One call goes through all layers, forward or backward: preparing a call costs more than many a small layer. Numbers are
 float32 or float64; what comes in may have any strides, what goes out is contiguous.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import crew, loops, phases
+from . import backward, crew, forward, phases
 from .adam import ADVANCE, ALL, CHANGE, adam_in
 from .bound import Bound, bound
 from .checks import address, check_indices, checked_inputs, place, plain, refuse_second_derivative
@@ -117,7 +117,7 @@ def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
     todo = _ONE if alone else phases.forward(here.convolutions, here.work, samples, threads)
     size = where.brief if alone else _lanes(min(TILE, samples)) * where.brief
     _memory, room = _room(x, 0 if keep else size * threads)
-    _do(loops.one_in if alone else loops.forward_in, x.dtype, todo, threads, Pass(
+    _do(forward.one_in if alone else forward.forward_in, x.dtype, todo, threads, Pass(
         here.steps.ctypes.data, here.layers, here.convolutions, samples, 0, place(x, x.dtype), *_strides(x),
         y.data_ptr(), *_strides(y), workspace.data_ptr() if keep else 0, winners.data_ptr() if keep else 0, room, size,
         0, 0,
@@ -161,7 +161,7 @@ class _Run(torch.autograd.Function):
         sums = dy.new_empty(total)
         _memory, room = _room(dy, threads * size + (threads - 1) * total)
         todo = phases.backward(here.convolutions, here.work, samples, threads, stop, wants_x)
-        _do(loops.backward_in, dy.dtype, todo, threads, Pass(
+        _do(backward.backward_in, dy.dtype, todo, threads, Pass(
             steps.ctypes.data, layers, here.convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
             *((dx.data_ptr(), *_strides(dx)) if wants_x else (0, 0, 0, 0, 0)),
             address(workspace, dy.dtype, _lanes(samples) * where.kept),
