@@ -11,7 +11,7 @@ from functools import cached_property
 from ..paths import results_folder
 from .experiment import key_of
 from .paired import MARGINS, Difference, difference
-from .regimes import MARGIN, REGIMES, Regime, decided, held_out, tuned, winner
+from .regimes import REGIMES, Regime, decided, held_out, tuned, winner
 from .results import by_recipe_and_sparsity, load_results, typical_seconds
 
 DST = "DST"
@@ -164,7 +164,7 @@ def standings() -> list[Standing]:
     """All regimes that are recorded and have somebody for the moving column, and what was measured before."""
     found = [
         Standing(family, regime.told + ("" if regime.state else f", {100 * regime.tuned_at:g}%"),
-                 champions(family, regime), MARGIN, regime.on_map)
+                 champions(family, regime), regime.margin, regime.on_map)
         for family in families_recorded()
         for regime in REGIMES[family]
         if set(COLUMNS[DST]) & set(regime.contenders)

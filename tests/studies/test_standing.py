@@ -89,6 +89,13 @@ def test_the_map_has_at_least_eight_regimes_and_a_row_each():
             assert line[column] == "–" or ("[" in line[column] and " w, " in line[column])
 
 
+def test_on_all_of_mnist_the_margin_is_that_of_the_other_tables():
+    margins = {row.told: row.margin for row in standings()}
+    assert {m for told, m in margins.items() if "60,000 images" in told} == {0.15}
+    assert {m for told, m in margins.items() if told.startswith("MNIST,") and "MB" in told} == {0.15}
+    assert {m for told, m in margins.items() if "MNIST-1D" in told or "noise" in told} == {1.0}
+
+
 def test_its_pictures_draw_and_tell():
     drawn = where.where_sparse_wins()
     assert isinstance(drawn, Figure)

@@ -66,7 +66,7 @@ def contender_rows(family: str) -> list[dict[str, str]]:
             ours = regime.contenders[0]
             mine = everybody[ours].by_seed
             for name, side in everybody.items():
-                gap = difference([mine[s] for s in side.by_seed], list(side.by_seed.values()), 1.0)
+                gap = difference([mine[s] for s in side.by_seed], list(side.by_seed.values()), regime.margin)
                 rows.append(
                     {
                         "regime": regime.told,
