@@ -38,7 +38,7 @@ def _cell(row: Standing, column: str) -> str:
     if column not in row.sides:
         return "–"
     side = row.sides[column]
-    cost = f"{side.weights:,} w, {side.bytes / 2**20:.1f} MB, {side.seconds:.0f} s"
+    cost = f"{side.weights:,} w, {side.bytes / 2**20:.1f} MB, {side.seconds:.1f} s"
     told = f"{side.name} {mean_sd(list(side.by_seed.values()), 1)}%"
     return f"{told}; {cost}" if column == DST else f"{told}; {row.gap(column).told}; {cost}"
 

@@ -49,7 +49,8 @@ _LOOKS = {  # contender -> colour, marker, line
 
 
 def _cost(side: Side) -> str:
-    return f"{_SHORT(side.weights)} w, {_SHORT(side.bytes)}B, {side.seconds:.0f} s"
+    seconds = f"{side.seconds:.0f}" if side.seconds >= 10 else f"{side.seconds:.1f}"
+    return f"{_SHORT(side.weights)} w, {_SHORT(side.bytes)}B, {seconds} s"
 
 
 def _points(gap: Difference) -> str:
