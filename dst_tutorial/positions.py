@@ -5,8 +5,8 @@ A *position* is an index into a weight tensor flattened in row-major order. A la
 """
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -39,39 +39,42 @@ def draw_distinct(n: int, k: int, generator: torch.Generator | None = None) -> T
 
 
 ROW = "row"  # the structure of a constant fan-in
-_AT_ONCE = 2**20  # positions
 
 
-def group_size(shape: torch.Size, structure: int | str) -> int:
-    """How many consecutive positions make a group, in which as many are active as in any other of the layer.
+def group_sizes(shape: torch.Size, structure: int | str) -> Tensor:
+    """How many consecutive positions each group of a weight has: int64 [groups]. In a group so many are active as in
+    any other of the layer, or all of it where it is shorter.
 
-    "row": all that a unit reads (constant fan-in, Lasby et al., arXiv 2305.02299); a number M: so many inputs of a unit
-    (N:M, Mishra et al., arXiv 2104.08378), or the whole row where M does not divide it.
+    "row": all that a unit reads (constant fan-in, Lasby et al., arXiv 2305.02299). A number M: so many inputs of a unit
+    (N:M, Mishra et al., arXiv 2104.08378); what is left at the end of a row is a shorter group. ValueError otherwise.
     """
-    if structure != ROW and not (isinstance(structure, int) and structure > 1):
+    if structure != ROW and not (isinstance(structure, Integral) and structure > 1):
         raise ValueError(f'structure is "{ROW}" or how many inputs make a group, at least 2; got {structure!r}')
     width = shape[1:].numel()
-    return width if structure == ROW or width % structure else structure
+    size = width if structure == ROW else min(int(structure), width)
+    whole, rest = divmod(width, size) if size else (0, 0)
+    return torch.tensor(whole * [size] + [rest] * (rest > 0), dtype=torch.int64, device="cpu").repeat(shape[0])
 
 
-def draw_in_groups(total: int, group: int, each: int, generator: torch.Generator | None = None) -> Tensor:
-    """`each` distinct positions out of every `group` consecutive ones of `range(total)`: sorted int64."""
-    if total % group or not 0 <= each <= group:
-        raise ValueError(f"cannot draw {each} out of every {group} of {total} positions")
-    drawn = torch.empty(0, dtype=torch.int64, device="cpu")
-    for first, scores in random_scores(total, group, generator):
-        groups = scores.view(-1, group)
-        starts = torch.arange(first, first + len(scores), group, device="cpu")[:, None]
-        drawn = torch.cat([drawn, (starts + groups.topk(each).indices).flatten()])
-    return drawn.sort().values
+def draw_in_groups(sizes: Tensor, wanted: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """`wanted[i]` distinct ones of the `sizes[i]` positions of group i, the groups lying one behind the other: every
+    subset equally likely, sorted int64, in memory proportional to the number of draws.
 
-
-def random_scores(total: int, group: int, generator: torch.Generator | None = None) -> Iterator[tuple[int, Tensor]]:
-    """Numbers of [0, 1) for all positions, some groups at a time: (first position, float64 block)."""
-    step = max(1, _AT_ONCE // group) * group
-    for first in range(0, total, step):
-        size = min(step, total - first)
-        yield first, torch.rand(size, generator=generator, dtype=torch.float64, device="cpu")
+    Robert Floyd's algorithm, in all groups at once: draw from ever longer ranges; who is there already gives way to the
+    range's end (Bentley, "A sample of brilliance", CACM 1987).
+    """
+    if (wanted > sizes).any() or (wanted < 0).any():
+        raise ValueError("cannot draw more distinct positions out of a group than it has")
+    most = int(wanted.max()) if len(wanted) else 0
+    drawn = torch.full((len(sizes), most), -1, dtype=torch.int64, device="cpu")
+    for j in range(most):
+        last = sizes - wanted + j  # of the range to draw from
+        share = torch.rand(len(sizes), generator=generator, dtype=torch.float64, device="cpu")
+        one = torch.minimum((share * (last + 1)).long(), last)
+        one = torch.where((drawn == one[:, None]).any(1), last, one)
+        drawn[:, j] = torch.where(j < wanted, one, -1)
+    starts = sizes.cumsum(0) - sizes
+    return (drawn + starts[:, None])[drawn >= 0].sort().values
 
 
 def absent(present: Tensor, ranks: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
+from triton.runtime.interpreter import InterpretedFunction
 
 from . import reference
 from .checks import refuse_second_derivative
@@ -24,10 +25,11 @@ _SAMPLES = 128  # of a program, at most
 
 
 @triton.jit
-def _add_rows(y, x, values, columns, pointers, places, n, entries: tl.constexpr, samples: tl.constexpr):
+def _add_rows(y, x, values, columns, pointers, places, rows, n, entries: tl.constexpr, samples: tl.constexpr):
     """y[row] = sum over the row's entries k of values[places[k]] x[columns[k]]; without `places`, of values[k]."""
-    row = tl.program_id(0).to(tl.int64)
-    lane = tl.program_id(1) * samples + tl.arange(0, samples)
+    program = tl.program_id(0)  # one axis: the second holds 65,535 at most
+    row = (program % rows).to(tl.int64)
+    lane = program // rows * samples + tl.arange(0, samples)
     last = tl.load(pointers + row + 1)
     total = tl.zeros([samples], y.dtype.element_ty)
     for first in range(tl.load(pointers + row), last, entries):
@@ -65,16 +67,18 @@ class _Index(NamedTuple):
     places: Tensor  # where each of these entries stands in the rows' order
 
 
-_kept = WeakTensorKeyDictionary()  # columns -> (their version, the index): made once for a topology
+_kept = WeakTensorKeyDictionary()  # columns -> (of which matrix, the index): made once for a layer's topology
+_INTERPRETED = isinstance(_add_rows, InterpretedFunction)
 
 
 def _index(weight: CSR) -> _Index:
-    columns, version = weight.columns, weight.columns._version
-    if columns not in _kept or _kept[columns][0] != version:
+    columns, pointers = weight.columns, weight.row_pointers
+    matrix = pointers.data_ptr(), pointers._version, columns._version, weight.shape
+    if columns not in _kept or _kept[columns][0] != matrix:
         order, rows = columns.argsort(stable=True), weight.rows()
         starts = torch.arange(weight.width + 1, device=columns.device)
         pointers = torch.searchsorted(columns[order].long(), starts)
-        _kept[columns] = version, _Index(*(t.int() for t in (rows, rows[order], pointers, order)))
+        _kept[columns] = matrix, _Index(*(t.int() for t in (rows, rows[order], pointers, order)))
     return _kept[columns][1]
 
 
@@ -86,7 +90,9 @@ def _tile(n: int) -> dict[str, int]:
 def _product(rows: int, x: Tensor, values: Tensor, columns: Tensor, pointers: Tensor, places: Tensor | None) -> Tensor:
     n = x.shape[1]
     y, tile = x.new_empty(rows, n), _tile(n)
-    _add_rows[rows, triton.cdiv(n, tile["samples"])](y, x, values, columns, pointers, places, n, **tile)
+    programs = rows * triton.cdiv(n, tile["samples"])
+    with torch.cuda.device_of(x):  # Triton launches on the current device
+        _add_rows[programs,](y, x, values, columns, pointers, places, rows, n, **tile)
     return y
 
 
@@ -110,14 +116,18 @@ class _Matmul(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             dvalues = torch.empty_like(values)
             programs = triton.cdiv(len(values), tile["entries"])
-            _dots[programs,](dvalues, dy, x, index.rows, columns, len(values), x.shape[1], **tile)
+            with torch.cuda.device_of(x):
+                _dots[programs,](dvalues, dy, x, index.rows, columns, len(values), x.shape[1], **tile)
         return dx, dvalues, None, None
 
 
 def matmul(weight: CSR, x: Tensor) -> Tensor:
     """weight [rows, columns] @ x [columns, n] -> [rows, n]. RuntimeError on a CPU, unless Triton interprets."""
-    if not x.is_cuda and not triton.knobs.runtime.interpret:
-        raise RuntimeError("the triton backend runs on a GPU; on a CPU only with TRITON_INTERPRET=1, to be tested")
+    if not x.is_cuda and not _INTERPRETED:
+        raise RuntimeError(
+            "the triton backend runs on a GPU; on a CPU only with TRITON_INTERPRET=1, set before Python starts, to be "
+            "tested"
+        )
     if not weight.values.numel() or not x.numel():
         return reference.matmul(weight, x)
     return _Matmul.apply(x, weight.values.contiguous(), weight.columns, weight.row_pointers)

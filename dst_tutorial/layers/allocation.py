@@ -9,8 +9,9 @@ from fractions import Fraction
 from numbers import Integral
 
 import torch
+from torch import Tensor
 
-from ..positions import exact, exact_floor, group_size
+from ..positions import exact, exact_floor
 
 Shapes = Mapping[str, torch.Size]
 Counts = dict[str, int]
@@ -86,14 +87,17 @@ def spread(budget: int, shapes: Shapes, scores: Mapping[str, int]) -> Counts:
     return counts
 
 
-def in_groups(counts: Counts, shapes: Shapes, structure: int | str) -> Counts:
-    """The nearest counts that give every group of a layer as many active weights, one at least: see `group_size`."""
-    rounded = {}
-    for name, shape in shapes.items():
-        size = group_size(shape, structure)
-        groups = shape.numel() // size
-        rounded[name] = groups * max(1, round(Fraction(counts[name], groups)))
-    return rounded
+def in_groups(count: int, sizes: Tensor) -> Tensor:
+    """How many of each group are active: as many in all, up to its size, and together as near to `count` as possible.
+
+    At least one, unless the layer has none.
+    """
+    longest = int(sizes.max()) if count else 0
+    each, total = longest, int(sizes.sum())
+    while each > 1 and abs(int(sizes.clamp(max=each - 1).sum()) - count) <= abs(total - count):
+        each -= 1
+        total = int(sizes.clamp(max=each).sum())
+    return sizes.clamp(max=each)
 
 
 def allocate(shapes: Shapes, sparsity: float, divide: Callable[[Shapes, float], Counts],

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..choices import choose
-from ..positions import draw_distinct, draw_in_groups, group_size
+from ..positions import draw_distinct, draw_in_groups, group_sizes
 from ..randomness import stream
 from .allocation import ALLOCATIONS, Counts, Shapes, allocate, in_groups
 from .convert import check_plain, with_sparse_layers, without_dense_shortcuts
@@ -98,9 +98,10 @@ def sparsify(
     densities   layers with a density of their own, such as {"first": 1.0} or {"conv1": 1.0, "fc3": 0.02}; the
                 others share what is left of the budget by `allocation`
     structure   None: zeros are anywhere. "row": every unit of a layer has as many weights (constant fan-in). A number
-                M: every M inputs of a unit have as many (N:M; N follows from the sparsity), the whole row where M does
-                not divide it. Counts are the nearest that allow it, at least one weight a group. Growth rules that
-                keep it: "gradient by row", "gradient by 16" (see `rules.within`)
+                M: every M inputs of a unit have as many (N:M; N follows from the sparsity), a shorter rest at the end
+                of a row at most as many. Counts are the nearest that allow it, at least one weight a group; what that
+                changes by more than 2% is said. Only growth rules that know it keep it: "gradient by row", "gradient
+                by 16" (see `rules.within`)
     init        "fan_in" (drawn anew for each unit's actual fan-in), "dense" (the model's own values), "scaled" (those,
                 scaled up for the layer's density), or a function
     kind        "masked" (simulated sparsity), or "sparse": the same network truly sparse, see `to_truly_sparse`; then
@@ -129,13 +130,18 @@ def sparsify(
     check_plain(model, dense.values(), stripped=kind == "sparse")
     shapes = {name: layer.weight.shape for name, layer in dense.items()}
     counts = allocate(shapes, sparsity, divide, densities or {})
-    if structure:
-        counts = in_groups(counts, shapes, structure)
+    wanted = {name: _in_groups(shape, counts[name], structure) for name, shape in shapes.items()}
+    _say_what_groups_change(shapes, counts, wanted, structure)
+    counts = {name: int(groups.sum()) for name, (_, groups) in wanted.items()}
     _say_what_stays_dense(model, dense, left_out, sum(counts.values()))
     masks, values = stream(seed, "masks"), stream(seed, "values")  # two, so that every `init` gets the same masks
     weights = {}
     for name, layer in dense.items():
-        positions = _draw(shapes[name], counts[name], structure, masks)
+        positions = (
+            draw_in_groups(*wanted[name], masks)
+            if structure
+            else draw_distinct(layer.weight.numel(), counts[name], masks)
+        )
         weights[layer] = positions, initial(layer, positions, values)
     _warn_of_constants({name: weights[layer][0] for name, layer in dense.items()}, shapes)
     if kind == "sparse":  # at once: no mask is ever made
@@ -145,11 +151,25 @@ def sparsify(
     return without_dense_shortcuts(copy.deepcopy(model, masked))
 
 
-def _draw(shape: torch.Size, count: int, structure: int | str | None, generator: torch.Generator) -> Tensor:
-    if not structure:
-        return draw_distinct(shape.numel(), count, generator)
-    size = group_size(shape, structure)
-    return draw_in_groups(shape.numel(), size, count * size // shape.numel(), generator)
+def _in_groups(shape: torch.Size, count: int, structure: int | str | None) -> tuple[Tensor, Tensor]:
+    """Sizes of a layer's groups, and how many of each are active; without a structure the layer is one group."""
+    if structure is None:
+        return torch.tensor([shape.numel()]), torch.tensor([count])
+    sizes = group_sizes(shape, structure)
+    return sizes, in_groups(count, sizes)
+
+
+def _say_what_groups_change(shapes: Shapes, counts: Counts, wanted: Mapping[str, tuple[Tensor, Tensor]],
+                            structure: int | str | None) -> None:  # fmt: skip
+    """Where groups allow only counts that are far from the budget: one weight a group is the least."""
+    total, asked = sum(shape.numel() for shape in shapes.values()), sum(counts.values())
+    got = sum(int(groups.sum()) for _, groups in wanted.values())
+    if abs(got - asked) > 0.02 * asked:
+        log.warning(
+            "groups of structure=%r allow no such sparsity: %.2f%% in the place of %.2f%%. The least is one weight a "
+            "group; larger groups come closer",
+            structure, 100 * (1 - got / total), 100 * (1 - asked / total),
+        )  # fmt: skip
 
 
 def _below(model: nn.Module, exclude: Iterable[str | type]) -> set[nn.Module]:

@@ -160,13 +160,17 @@ def _is_recorded(family: str) -> bool:
     return planned.runs().keys() <= {key_of(run["config"]) for run in load_results(family)["runs"]}
 
 
-def standings() -> list[Standing]:
-    """All regimes that are recorded and have somebody for the moving column, and what was measured before."""
-    found = [
-        Standing(family, regime.told + ("" if regime.state else f", {100 * regime.tuned_at:g}%"),
-                 champions(family, regime), regime.margin, regime.on_map)
-        for family in families_recorded()
-        for regime in REGIMES[family]
-        if set(COLUMNS[DST]) & set(regime.contenders)
-    ]  # fmt: skip
+def standings(*, every: bool = False) -> list[Standing]:
+    """All regimes that are recorded, at the sparsity that they were tuned at, and what was measured before.
+
+    every   at all their recorded sparsities
+    """
+    found = []
+    for family in families_recorded():
+        for regime in REGIMES[family]:
+            for sparsity in (None,) if regime.state else regime.sparsities if every else (regime.tuned_at,):
+                told = regime.told + ("" if sparsity is None else f", {100 * sparsity:g}%")
+                sides = champions(family, regime, sparsity)
+                if DST in sides:
+                    found.append(Standing(family, told, sides, regime.margin, regime.on_map))
     return [*found, *_elsewhere()]

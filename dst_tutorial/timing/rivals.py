@@ -149,7 +149,13 @@ def truly_sparse(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
 
 
 def in_triton(model: nn.Module, inputs: Tensor, threads: int) -> nn.Module:
-    return _with_backend(to_truly_sparse(model), BACKENDS["triton"]())
+    form = _with_backend(to_truly_sparse(model), BACKENDS["triton"]())
+    try:
+        form(inputs).sum().backward()
+    except Exception as error:  # no C compiler, say
+        raise Absent(f"Triton fails here: {type(error).__name__}, {str(error).splitlines()[0]}") from error
+    form.zero_grad()
+    return form
 
 
 def _with_backend(model: nn.Module, backend: Backend) -> nn.Module:

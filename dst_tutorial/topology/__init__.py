@@ -25,4 +25,4 @@ from .measures import (
     share_by_cell,
     survival,
 )
-from .rules import GROW, Rewirable, at_random, by_gradient, by_magnitude, needs_gradient
+from .rules import GROW, Rewirable, at_random, by_gradient, by_magnitude, needs_gradient, within

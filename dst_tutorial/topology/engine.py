@@ -271,10 +271,9 @@ class DynamicSparsity:
         """
         if self.drop_fraction:
             _refuse_several_processes()
-        moved = 0
-        with interrupts_wait():
-            for name, layer in self._layers_to_rewire():
-                moved += self._rewire(name, layer)
+        with interrupts_wait():  # all is chosen before anything moves: a rule that fails leaves every layer as it was
+            chosen = [(layer, *self._choose(name, layer)) for name, layer in self._layers_to_rewire()]
+            moved = sum(self._rewire(*one) for one in chosen)
             self.updates += moved > 0
         return moved
 
@@ -303,21 +302,21 @@ class DynamicSparsity:
         """The share of this layer's active connections to drop now."""
         return self.fraction_at(self.now)
 
-    def _rewire(self, name: str, layer: Rewirable) -> int:
+    def _choose(self, name: str, layer: Rewirable) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions to drop, positions to grow, and what grown weights start from."""
         active = layer.active_positions()
         free = layer.weight_shape.numel() - len(active)
         nothing_to_exchange = not len(active) or (self.regrows and not free)  # an empty layer, or a dense one
-        if nothing_to_exchange:
-            return 0
-        dropped = self._choose_dropped(name, layer, active, free)
-        if not len(dropped):
-            return 0
-        grown = self._choose_grown(name, layer, active, dropped) if self.regrows else dropped[:0]
-        values = self.grown_std * torch.randn(len(grown), generator=self.generator, device="cpu")
-        before = layer.parameter
-        layer.rewire(dropped, grown, values, self._moments(layer), self.reset_moments)
-        if layer.parameter is not before:
-            self._replace(before, layer.parameter)
+        dropped = active[:0] if nothing_to_exchange else self._choose_dropped(name, layer, active, free)
+        grown = self._choose_grown(name, layer, active, dropped) if self.regrows and len(dropped) else dropped[:0]
+        return dropped, grown, self.grown_std * torch.randn(len(grown), generator=self.generator, device="cpu")
+
+    def _rewire(self, layer: Rewirable, dropped: Tensor, grown: Tensor, values: Tensor) -> int:
+        if len(dropped):
+            before = layer.parameter
+            layer.rewire(dropped, grown, values, self._moments(layer), self.reset_moments)
+            if layer.parameter is not before:
+                self._replace(before, layer.parameter)
         return len(dropped)
 
     def _choose_dropped(self, name: str, layer: Rewirable, active: Tensor, free: int) -> Tensor:

@@ -10,9 +10,11 @@ from fractions import Fraction
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..positions import ROW, absent, draw_distinct, exact_floor, group_size, random_scores
+from ..choices import choose
+from ..positions import ROW, absent, draw_distinct, draw_in_groups, exact_floor, group_sizes
 
 
 class Rewirable(Protocol):
@@ -151,40 +153,56 @@ def within(structure: int | str, by: str = "gradient") -> Callable:
     by      "gradient": in each group the largest |gradient| outside `taken` (SRigL, Lasby et al., ICLR 2024, arXiv
             2305.02299, without its removal of whole units); "random": each as likely
     """
+    choose(by, {"gradient": None, "random": None}, "growth")
+    group_sizes(torch.Size([1, 1]), structure)  # is there such a structure?
 
     def rule(layer: Rewirable, taken: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        size, total = group_size(layer.weight_shape, structure), layer.weight_shape.numel()
         taken = taken.sort().values
-        wanted = _lost(layer, taken, count, size, total // size)
-        grown = []
-        for first, block in _gradients(layer) if by == "gradient" else random_scores(total, size, generator):
-            low, high = torch.searchsorted(
-                taken, torch.tensor([first, first + len(block)], device=taken.device)
-            ).tolist()
-            scores = _size(block.to(taken.device))
-            scores[taken[low:high] - first] = -1  # less than any
-            groups = scores.view(-1, size)
-            best = groups.argsort(dim=1, descending=True, stable=True)  # of equal ones the first
-            here = wanted[first // size : first // size + len(groups), None]
-            rows, ranks = (torch.arange(size, device=taken.device) < here).nonzero().T
-            grown.append(first + rows * size + best[rows, ranks])
-        return torch.cat(grown)
+        sizes = group_sizes(layer.weight_shape, structure)
+        wanted = _lost(layer, taken, count, sizes)
+        if by == "random":
+            free = sizes - _counted(taken, sizes)
+            return absent(taken, draw_in_groups(free, wanted, generator).to(taken.device))
+        return _largest_of_groups(layer, taken, sizes, wanted)
 
     rule.__name__ = f"{by} by {structure}"
     return needs_gradient(rule) if by == "gradient" else rule
 
 
-def _lost(layer: Rewirable, taken: Tensor, count: int, size: int, groups: int) -> Tensor:
+def _largest_of_groups(layer: Rewirable, taken: Tensor, sizes: Tensor, wanted: Tensor) -> Tensor:
+    rows, width = layer.weight_shape[0], layer.weight_shape[1:].numel()
+    size, of_row = int(sizes.max()), len(sizes) // rows
+    grown = []
+    for first, block in _gradients(layer):
+        low, high = torch.searchsorted(taken, torch.tensor([first, first + len(block)], device=taken.device)).tolist()
+        scores = _size(block)
+        scores[taken[low:high] - first] = -1  # less than any
+        groups = F.pad(scores.view(-1, width), (0, of_row * size - width), value=-1).view(-1, size)
+        best = groups.argsort(dim=1, descending=True, stable=True)  # of equal ones the first
+        begin = first // width * of_row
+        here = wanted[begin : begin + len(groups), None].to(best.device)
+        group, rank = (torch.arange(size, device=best.device) < here).nonzero().T
+        grown.append(first + group // of_row * width + group % of_row * size + best[group, rank])
+    return torch.cat(grown)
+
+
+def _counted(positions: Tensor, sizes: Tensor) -> Tensor:
+    """int64 [groups]: how many of the sorted positions each group has."""
+    ends = torch.searchsorted(positions.cpu(), sizes.cumsum(0))
+    return ends.diff(prepend=ends.new_zeros(1))
+
+
+def _lost(layer: Rewirable, taken: Tensor, count: int, sizes: Tensor) -> Tensor:
     """int64 [groups]: how many connections each group has to grow."""
     if len(taken) + count != layer.active_weights:
         raise RuntimeError("growth in groups lets a connection that was just dropped return: leave bar_dropped off")
-    before = torch.bincount(layer.active_positions() // size, minlength=groups)
-    if (before != before[0]).any():
+    before = _counted(layer.active_positions(), sizes)
+    if not torch.equal(before, sizes.clamp(max=int(before.max()))):
         raise RuntimeError(
-            f"its groups of {size} inputs have not equally many connections to begin with: make it with "
+            f"its groups of {int(sizes.max())} inputs have not equally many connections to begin with: make it with "
             f"sparsify(..., structure=...) of the same structure"
         )
-    return before - torch.bincount(taken // size, minlength=groups)
+    return before - _counted(taken, sizes)
 
 
 def _size(gradients: Tensor) -> Tensor:
