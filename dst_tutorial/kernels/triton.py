@@ -67,19 +67,19 @@ class _Index(NamedTuple):
     places: Tensor  # where each of these entries stands in the rows' order
 
 
-_kept = WeakTensorKeyDictionary()  # columns -> (of which matrix, the index): made once for a layer's topology
+_kept = WeakTensorKeyDictionary()  # columns -> (row pointers, versions, shape, index): made once for a layer's topology
 _INTERPRETED = isinstance(_add_rows, InterpretedFunction)
 
 
 def _index(weight: CSR) -> _Index:
     columns, pointers = weight.columns, weight.row_pointers
-    matrix = pointers.data_ptr(), pointers._version, columns._version, weight.shape
-    if columns not in _kept or _kept[columns][0] != matrix:
+    about = columns._version, pointers._version, weight.shape
+    if columns not in _kept or _kept[columns][0] is not pointers or _kept[columns][1] != about:
         order, rows = columns.argsort(stable=True), weight.rows()
         starts = torch.arange(weight.width + 1, device=columns.device)
-        pointers = torch.searchsorted(columns[order].long(), starts)
-        _kept[columns] = matrix, _Index(*(t.int() for t in (rows, rows[order], pointers, order)))
-    return _kept[columns][1]
+        begins = torch.searchsorted(columns[order].long(), starts)
+        _kept[columns] = pointers, about, _Index(*(t.int() for t in (rows, rows[order], begins, order)))
+    return _kept[columns][2]
 
 
 def _tile(n: int) -> dict[str, int]:

@@ -154,7 +154,7 @@ def sparsify(
 def _in_groups(shape: torch.Size, count: int, structure: int | str | None) -> tuple[Tensor, Tensor]:
     """Sizes of a layer's groups, and how many of each are active; without a structure the layer is one group."""
     if structure is None:
-        return torch.tensor([shape.numel()]), torch.tensor([count])
+        return torch.tensor([shape.numel()], device="cpu"), torch.tensor([count], device="cpu")
     sizes = group_sizes(shape, structure)
     return sizes, in_groups(count, sizes)
 
