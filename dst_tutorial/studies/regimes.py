@@ -255,12 +255,12 @@ REGIMES: dict[str, tuple[Regime, ...]] = {
         )
     ),
     "structure": tuple(
-        Regime(f"structure-{name}-{network}", f"MNIST, {told}, zeros in groups", "mnist", inputs=784, examples=60_000,
-               epochs=10, contenders=contenders, network=network, sparsities=sparsities, tuned_at=15 / 16,
-               margin=MARGINS["mnist"])
+        Regime(f"structure-{network}-{tuned_at}", f"MNIST, {told}, zeros in groups", "mnist", inputs=784,
+               examples=60_000, epochs=10, contenders=contenders, network=network, sparsities=sparsities,
+               tuned_at=tuned_at, margin=MARGINS["mnist"], on_map=False)
         for network, told in (("LeNet300100", "LeNet-300-100"), ("SlideCNN", "the slides' network"))
-        for name, contenders, sparsities in (("whole", _IN_GROUPS, (13 / 16, 14 / 16, 15 / 16)),
-                                             ("98", _SPARSER_THAN_16, (0.98,)))
+        for contenders, sparsities, tuned_at in ((_IN_GROUPS, (13 / 16, 14 / 16, 15 / 16), 15 / 16),
+                                                 (_SPARSER_THAN_16, (0.98,), 0.98))
     ),
 }  # fmt: skip
 _ABOUT = {

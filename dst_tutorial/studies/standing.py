@@ -18,8 +18,8 @@ DST = "DST"
 COLUMNS = {  # who may stand for it
     "dense": ("dense", "dense, weight decay", "dense, L1"),
     "small dense": ("small dense", "small dense, L1"),
-    "static mask": ("static mask",),
-    DST: ("RigL", "RigL, L1", "SET"),
+    "static mask": ("static mask", "static mask, uniform", "static mask, constant fan-in"),
+    DST: ("RigL", "RigL, L1", "SET", "RigL, uniform", "RigL, constant fan-in", "RigL, N of 16"),
     "remedy": ("selected inputs, small dense", "random forest"),
 }
 

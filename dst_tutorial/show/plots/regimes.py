@@ -45,6 +45,11 @@ _LOOKS = {  # contender -> colour, marker, line
     "dense, L1": (BLACK, "s", "--"),
     "selected inputs, small dense": (GREEN, "h", "-"),
     "random forest": (BLUE, "^", "-"),
+    "RigL, uniform": (VERMILLION, "P", "-"),
+    "RigL, constant fan-in": (BLUE, "^", "-"),
+    "RigL, N of 16": (GREEN, "h", "-"),
+    "static mask, uniform": (PURPLE, "<", "--"),
+    "static mask, constant fan-in": (SKY, "X", "--"),
 }
 
 
