@@ -41,7 +41,7 @@ test: setup ## lint, unit and property tests, all notebooks in demo mode, the br
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 DST_TUTORIAL_MODE=demo $(BIN)/pytest --numprocesses 2 --dist loadfile \
-	  --nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks demo
+	  --no-loadscope-reorder --nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks demo
 
 notebooks: setup ## run all notebooks and keep their outputs (MODE=demo|class|full, class by default)
 	$(BIN)/python notebooks/build.py --run --mode $(or $(MODE),class)
