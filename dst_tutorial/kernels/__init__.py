@@ -9,3 +9,4 @@ from .backends import BACKENDS, LIBRARY, REFERENCE, Backend, backend_for, has_nu
 from .checks import index_fault
 from .csr import CSR, LARGEST, indices_of
 from .operations import Conv2d, Linear, Operation, rows_of
+from .threads import instead_of_torch, num_threads, set_num_threads

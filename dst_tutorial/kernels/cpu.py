@@ -22,6 +22,7 @@ from .checks import address, check_indices, checked_inputs, place, plain, refuse
 from .compiled import compiled
 from .operations import Linear, Operation, rows_of
 from .steps import LANES, TILE, Pass
+from .threads import num_threads
 
 ADAM_WORK = 8  # multiplications that a parameter's step is worth
 _LIKE = {torch.float32: np.float32(0), torch.float64: np.float64(0)}  # what the loops take, by an example
@@ -108,7 +109,7 @@ def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
     """Outputs; then, if they are to be kept, all activations, winners, and how many threads had the samples."""
     samples, where = len(x), here.plan
     y = x.new_empty(samples, *where.output)
-    threads = phases.threads_for(samples * sum(here.work) * (3 if keep else 1), torch.get_num_threads())
+    threads = phases.threads_for(samples * sum(here.work) * (3 if keep else 1), num_threads())
     workspace = winners = None
     if keep:
         workspace = _borrowed(_lanes(samples) * where.kept, x.dtype)
@@ -194,7 +195,7 @@ def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
 def adam_step(parameters: Sequence[tuple[Tensor, ...]], table: np.ndarray, *settings: float) -> None:
     """One step of `adam`, and autograd is told: what needs the weights as they were can say so."""
     numbers = int(table[:, -1].sum())
-    threads = phases.threads_for(numbers * ADAM_WORK, torch.get_num_threads())
+    threads = phases.threads_for(numbers * ADAM_WORK, num_threads())
     todo = phases.of_some((ADVANCE, 1), (CHANGE, threads))
     call = np.array([(table.ctypes.data, len(table), *settings)], ALL)
     crew.do(compiled(adam_in, _LIKE[parameters[0][0].dtype]).address, call.ctypes.data, todo, threads)

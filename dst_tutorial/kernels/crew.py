@@ -1,4 +1,4 @@
-"""Threads that share one call of a kernel: torch's number of them.
+"""Threads that share one call of a kernel.
 
 A kernel's work is a list of phases, one after the other; a phase has parts that may be done at once. One thread leads,
 and whoever is free takes the next part. What a part computes does not depend on who does it, so that results are the

@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..choices import choose
+from ..kernels import instead_of_torch
 from ..layers import count_weights, macs, sparsify, to_dense
 from ..provenance import provenance
-from ..training import Dataset, LeNet300100, SlideCNN, build, engine, find_recipe, fit, load_mnist, mlp
+from ..training import Dataset, LeNet300100, SlideCNN, build, engine, find_recipe, fit, load_mnist, mlp, only_ours
 from .clock import Row, exact_float32, first_call, on_threads, take_turns
 from .rivals import METHODS, Rival, rivals
 
@@ -102,14 +103,17 @@ def answer(rival: Rival, inputs: Tensor, copies: bool = False) -> Callable[[], T
 
 def training_step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor,
                   labels: Tensor) -> Callable[[], Tensor]:  # fmt: skip
-    """The same lines for every form: it gives the loss."""
+    """The same lines for every form, those of `fit`: it gives the loss."""
+
+    ours = only_ours(model)
 
     def task() -> Tensor:
-        loss = F.cross_entropy(model(inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+        with instead_of_torch(ours):
+            loss = F.cross_entropy(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
 
     return task
 

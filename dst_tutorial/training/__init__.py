@@ -8,7 +8,7 @@ weights, `recipes.py` the named ways to train, which `by_recipe.py` follows; `ch
 from .by_recipe import Run, build, engine, rehearse, train
 from .data import Dataset, is_cached, load_mnist, load_mnist_6000
 from .files import DataError
-from .loop import Epoch, History, Snapshot, evaluate, fit
+from .loop import Epoch, History, Snapshot, evaluate, fit, only_ours
 from .models import NETWORKS, LeNet300100, LinearClassifier, SlideCNN, mlp
 from .optim import Adam
 from .recipes import RECIPES, Recipe, algorithm_of, find_recipe, with_options

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..layers import count_weights, modes_kept, sparse_layers
+from ..kernels import instead_of_torch
+from ..layers import SparseConv2d, SparseLinear, count_weights, modes_kept, sparse_layers
 from ..randomness import stream
 from ..topology import DynamicSparsity, Mask, Masks, Static, masks_of
 from . import checkpoint as checkpoints
@@ -110,10 +111,18 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int =
     if not len(labels):
         raise ValueError("nothing to evaluate on: there are no images")
     device = _device(model)
-    with modes_kept(model):  # Ctrl-C may come here too
+    with modes_kept(model), instead_of_torch(only_ours(model)):  # Ctrl-C may come here too
         model.eval()
         logits = torch.cat([model(x.to(device)) for x in images.split(batch_size)])
     return _judged(logits, labels.to(device))
+
+
+def only_ours(model: nn.Module) -> bool:
+    """Are all weights in truly sparse layers on the CPU? Then torch has little to do, and one thread is enough."""
+    parts = [module for module in model.modules() if any(p is not None for p in module._parameters.values())]
+    return bool(parts) and all(
+        isinstance(part, SparseLinear | SparseConv2d) and part.parameter.is_cpu for part in parts
+    )
 
 
 def _judged(logits: Tensor, labels: Tensor) -> Evaluation:
@@ -194,7 +203,7 @@ def fit(
     shown = {} if progress else {"disable": True}  # so that TQDM_DISABLE=1 is heard
     bar = tqdm(total=epochs * steps, initial=done * steps, leave=False, mininterval=0.5, unit="step", **shown)
     try:
-        with modes_kept(model), bar:
+        with modes_kept(model), instead_of_torch(only_ours(model)), bar:
             if not model.training:
                 model.train()
             for epoch in range(done + 1, epochs + 1):

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dst_tutorial import DynamicSparsity, evaluate, fit, mlp, sparsify
+from dst_tutorial import DynamicSparsity, LeNet300100, evaluate, fit, kernels, mlp, sparsify
 from dst_tutorial.layers import macs
 from dst_tutorial.topology.algorithms import SET, RigL
 from dst_tutorial.topology.measures import exploration_rate, masks_of, overlap
 from dst_tutorial.training import checkpoint as checkpoints
 from dst_tutorial.training.data import Dataset
+from dst_tutorial.training.loop import only_ours
 from dst_tutorial.training.optim import Adam
 
 
@@ -536,3 +537,38 @@ def test_every_module_keeps_its_mode(dataset, training):
 def test_fit_refuses_what_makes_no_sense(dataset, options):
     with pytest.raises(ValueError, match="must be at least 1"):
         fit(mlp(784, 10), dataset, progress=False, **options)
+
+
+@pytest.mark.parametrize("form", ["sparse", "masked", "dense"])
+def test_torch_takes_one_thread_where_all_weights_are_ours_and_the_loops_keep_theirs(dataset, form):
+    torch.set_num_threads(2)
+    try:
+        model = LeNet300100() if form == "dense" else sparsify(LeNet300100(), 0.9, kind=form)
+        seen = []
+        fit(model, dataset, epochs=1, progress=False,
+            on_epoch=lambda _: seen.append((torch.get_num_threads(), kernels.num_threads())))  # fmt: skip
+        assert seen == [(1, 2) if form == "sparse" else (2, 2)]
+        with pytest.raises((RuntimeError, ValueError)):
+            evaluate(model, torch.zeros(3, 1, 5, 5), torch.zeros(3).long())
+        assert (torch.get_num_threads(), kernels.num_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_network_is_ours_only_if_all_of_it_is():
+    ours = sparsify(LeNet300100(), 0.9, kind="sparse")
+    assert only_ours(ours)
+    assert not only_ours(nn.Sequential(ours, nn.BatchNorm1d(10)))
+    assert not only_ours(nn.ReLU())
+
+
+def test_the_loops_have_as_many_threads_as_torch_or_a_number_of_their_own():
+    assert kernels.num_threads() == torch.get_num_threads()
+    kernels.set_num_threads(3)
+    with kernels.instead_of_torch(), kernels.instead_of_torch():
+        assert (torch.get_num_threads(), kernels.num_threads()) == (1, 3)
+    assert kernels.num_threads() == 3
+    kernels.set_num_threads(None)
+    assert kernels.num_threads() == torch.get_num_threads()
+    with pytest.raises(ValueError, match="at least one thread, got 0"):
+        kernels.set_num_threads(0)
