@@ -15,7 +15,7 @@ from dst_tutorial import doctor, studies, training
 from dst_tutorial.paths import results_folder
 from dst_tutorial.show import gallery
 from dst_tutorial.studies import recorded
-from dst_tutorial.timing import METHODS, benchmark, breakeven
+from dst_tutorial.timing import METHODS, Roofline, benchmark, breakeven
 
 
 def run(*arguments, **environment):
@@ -245,7 +245,7 @@ def test_bench_names_who_is_absent(invoke, monkeypatch):
 
 def test_break_even(invoke, tmp_path, monkeypatch):
     monkeypatch.setattr(recorded, "results_folder", lambda: tmp_path)
-    monkeypatch.setattr(breakeven, "roofline", lambda device: breakeven.Roofline(100.0, 10.0))
+    monkeypatch.setattr(breakeven, "roofline", lambda device: Roofline(100.0, 10.0))
     options = ("--width", "20", "--batch", "3", "--rounds", "1", "--threads", "1")
     result = json.loads(invoke("break-even", *options, "--record", "--json").stdout)
     assert recorded.load_timings("breakeven") == [result]

@@ -11,6 +11,7 @@ from .exercises.algorithms import check_drop_count, check_drop_signed
 from .exercises.closing_the_gap import check_most_in_convolution, check_paired_interval
 from .exercises.csr_benchmark import check_cold_and_warm, check_fair_time
 from .exercises.dst_loop import check_grow_elsewhere, check_updated
+from .exercises.hardware_and_software import check_largest_of_groups, check_least_milliseconds
 from .exercises.judging import solution_of
 from .exercises.mask_evolution import check_explored, check_returned
 from .exercises.masked_layers import check_fan_in_std, check_masked_gradient
@@ -20,6 +21,7 @@ from .exercises.where_sparse_wins import check_hidden_units, check_most_telling
 from .notebook import by_mode, start
 from .widgets.breakeven import break_even_explorer, draw_break_even
 from .widgets.dst import draw_dst, dst_explorer
+from .widgets.machine import draw_at_best, machine_explorer
 from .widgets.masks import draw_moment, time_machine
 from .widgets.noise import draw_noise, noise_explorer
 from .widgets.observatory import draw_observation, observatory

@@ -1,20 +1,18 @@
-"""From which sparsity on does truly sparse pay? One layer over sparsity, width and batch, in time and in bytes; what a
-connection costs; and the roofline, which says what the machine could do at best.
-"""
+"""From which sparsity on truly sparse pays: one layer over sparsity, width and batch; and what a connection costs."""
 
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from ..layers import INDEX, MASK, VALUE, SparseLinear, format_bytes, sparsify
+from ..layers import INDEX, VALUE, SparseLinear, sparsify
 from ..provenance import provenance
 from ..training import Adam
 from .benchmark import answer, compare
-from .clock import Timer, exact_float32, on_threads, take_turns
+from .clock import on_threads, take_turns
+from .machine import roofline, stored_bytes
 from .rivals import rivals
 
 WIDTHS = (256, 512, 1024, 2048, 4096, 8192)
@@ -135,60 +133,13 @@ def _crossing(ratios: list[tuple[float, float]]) -> float | None:
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
-def layer_bytes(method: str, width: int, sparsity: float) -> int:
-    """What a method stores of one weight matrix for inference (float32, int32 indices, bool masks)."""
-    weights = width * width
-    if method == "Dense+Mask":
-        return (VALUE + MASK) * weights
-    kind = "CSR" if method in SPARSE else "dense"
-    return format_bytes(width, width, round((1 - sparsity) * weights))[kind]
-
-
 def fewer_bytes_from(width: int, against: str = "dense") -> float:
     """The lowest sparsity at which CSR stores fewer bytes, to the connection.
 
     Against dense that is where 8 nnz + 4 (rows + 1) < 4 rows * columns; Dense+Mask has a byte more a weight.
     """
-    room = layer_bytes(against, width, 0.0) - VALUE * (width + 1)
+    room = stored_bytes("Dense+Mask" if against == "Dense+Mask" else "dense", width, 0.0) - INDEX * (width + 1)
     return 1 - (math.ceil(room / (VALUE + INDEX)) - 1) / width**2
-
-
-# --- the roofline -----------------------------------------------------------------------------------------------------
-
-
-class Roofline(NamedTuple):
-    """What the machine can do at best. Source: Williams, Waterman and Patterson, CACM 52(4), 2009."""
-
-    gflops: float  # of float32 arithmetic, a multiplication and an addition counted as two
-    gigabytes_per_second: float  # from and to memory, not the caches
-
-    def milliseconds(self, operations: float, moved: float) -> float:
-        """The least time for so many operations on so many bytes."""
-        return 1e3 * max(operations / self.gflops, moved / self.gigabytes_per_second) / 1e9
-
-    def layer(self, method: str, width: int, batch: int, sparsity: float | None) -> float:
-        """The least milliseconds of inference of a layer, whose weights, inputs and outputs are moved once."""
-        density = 1 if method in DENSE else 1 - sparsity
-        moved = layer_bytes(method, width, sparsity or 0.0) + 2 * VALUE * width * batch
-        return self.milliseconds(2 * density * width * width * batch, moved)
-
-
-def roofline(device: str = "cpu") -> Roofline:
-    """Measured on the spot: a product of large matrices, and a copy of what no cache holds. The best of some calls."""
-    size = 2048 if device == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device) for _ in range(2))
-    source = torch.ones(2**26, device=device)
-    target = torch.empty_like(source)
-    with torch.inference_mode(), exact_float32():
-        product = _best("torch.mm(a, b, out=c)", a=a, b=b, c=torch.empty_like(a))
-        copy = _best("target.copy_(source)", source=source, target=target)
-    return Roofline(2 * size**3 / product / 1e9, 2 * source.nbytes / copy / 1e9)
-
-
-def _best(statement: str, **variables) -> float:
-    """Seconds."""
-    timer = Timer(statement, globals=variables, num_threads=torch.get_num_threads())
-    return min(timer.timeit(1).raw_times[0] for _ in range(8))
 
 
 # --- a connection -----------------------------------------------------------------------------------------------------

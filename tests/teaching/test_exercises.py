@@ -15,6 +15,7 @@ from dst_tutorial.teaching.exercises import (
     closing_the_gap,
     csr_benchmark,
     dst_loop,
+    hardware_and_software,
     mask_evolution,
     masked_layers,
     sparsity_basics,
@@ -42,6 +43,8 @@ CHECKS = {
     "most_in_convolution": closing_the_gap,
     "hidden_units": where_sparse_wins,
     "most_telling": where_sparse_wins,
+    "least_milliseconds": hardware_and_software,
+    "largest_of_groups": hardware_and_software,
 }
 
 
@@ -278,6 +281,33 @@ def test_the_selection_of_the_exercise_is_scikit_learns():
     rows, labels = random.normal(size=(90, 20)), random.integers(0, 4, 90)
     scores, _ = f_classif(rows, labels)
     assert set(where_sparse_wins.most_telling(rows, labels, 7)) == set(np.argsort(-scores)[:7])
+
+
+def signed(weight, keep, group):
+    return hardware_and_software.largest_of_groups(weight.exp(), keep, group)
+
+
+def all_alike(weight, keep, group):
+    return torch.arange(weight.shape[1]).remainder(group).lt(keep).expand_as(weight)
+
+
+def of_the_whole(weight, keep, group):
+    least = weight.abs().flatten().topk(weight.numel() * keep // group).values[-1]
+    return weight.abs() >= least
+
+
+WRONG += [
+    ("least_milliseconds", lambda o, m, g, s: 1e-6 * (o / g + m / s), "you added both times"),
+    ("least_milliseconds", lambda o, m, g, s: 1e-6 * min(o / g, m / s), "the shorter of both"),
+    ("least_milliseconds", lambda o, m, g, s: 1e-9 * max(o / g, m / s), "that is in seconds"),
+    ("least_milliseconds", lambda o, m, g, s: 1e-6 * o / g, "the shorter of both"),
+    ("least_milliseconds", lambda o, m, g, s: max(o / g, m / s), "A giga is a billion"),
+    ("largest_of_groups", lambda w, k, g: ~hardware_and_software.largest_of_groups(w, k, g), "the ones to prune"),
+    ("largest_of_groups", of_the_whole, "Groups are 4 inputs of one unit"),
+    ("largest_of_groups", signed, "take absolute values"),
+    ("largest_of_groups", all_alike, "they are not the largest"),
+    ("largest_of_groups", lambda w, k, g: w, "should be bool"),
+]
 
 
 def destroyed(matrix):

@@ -14,16 +14,8 @@ from dst_tutorial.layers.ledger import format_bytes
 from dst_tutorial.show.figures import pays_rows
 from dst_tutorial.studies.recorded import load_timings, record_timing
 from dst_tutorial.timing import breakeven
-from dst_tutorial.timing.breakeven import (
-    DENSE,
-    SPARSE,
-    Roofline,
-    fewer_bytes_from,
-    layer_bytes,
-    measure,
-    pays_from,
-    scaling,
-)
+from dst_tutorial.timing.breakeven import DENSE, SPARSE, fewer_bytes_from, measure, pays_from, scaling
+from dst_tutorial.timing.machine import Roofline, stored_bytes
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
@@ -39,17 +31,10 @@ def test_csr_is_smaller_exactly_where_the_formula_says(rows, columns, data):
     assert stored == format_bytes(rows, columns, nonzeros)["CSR"]
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.999])
-def test_what_a_layer_stores(sparsity):
-    connections = round((1 - sparsity) * 400**2)
-    assert {layer_bytes(method, 400, sparsity) for method in SPARSE} == {8 * connections + 4 * 401}
-    assert layer_bytes("dense", 400, sparsity) == layer_bytes("ONNX Runtime, dense", 400, sparsity) == 4 * 400**2
-    assert layer_bytes("Dense+Mask", 400, sparsity) == 5 * 400**2
-
-
 @given(st.integers(1, 3000), st.sampled_from(DENSE))
 def test_the_least_sparsity_with_fewer_bytes(width, against):
-    dense, most = layer_bytes(against, width, 0.0), round((1 - fewer_bytes_from(width, against)) * width**2)
+    dense = stored_bytes("Dense+Mask" if against == "Dense+Mask" else "dense", width, 0.0)
+    most = round((1 - fewer_bytes_from(width, against)) * width**2)
     stored = [format_bytes(width, width, n)["CSR"] for n in (most, most + 1)]
     assert stored[0] < dense <= stored[1] or most < 0  # not even an empty one
 
@@ -116,26 +101,6 @@ def test_unlike_layers_are_refused(monkeypatch):
     monkeypatch.setattr(breakeven, "rivals", cheats)
     with pytest.raises(ValueError, match="do not compute the same"):
         breakeven.layer_times(12, 4, (0.5,), methods=["truly sparse"], rounds=1)
-
-
-# --- the roofline -----------------------------------------------------------------------------------------------------
-
-
-def test_the_roof_is_arithmetic_or_memory():
-    roof = Roofline(gflops=100, gigabytes_per_second=10)
-    assert roof.milliseconds(1e9, 1) == pytest.approx(10)
-    assert roof.milliseconds(1, 1e9) == pytest.approx(100)
-    one = roof.layer("dense", 1000, 1, None)  # memory: a weight is read for one multiplication
-    assert one == pytest.approx((4e6 + 8e3) / 10e9 * 1e3)
-    many = roof.layer("dense", 1000, 1000, None)  # arithmetic
-    assert many == pytest.approx(2e9 / 100e9 * 1e3)
-    assert roof.layer("truly sparse", 1000, 1000, 0.95) == pytest.approx(many / 20)
-
-
-def test_the_roof_of_this_machine_is_above_what_its_layers_reach():
-    roof = breakeven.roofline()
-    assert roof.gflops > 0.5
-    assert roof.gigabytes_per_second > 0.1
 
 
 # --- a connection -----------------------------------------------------------------------------------------------------

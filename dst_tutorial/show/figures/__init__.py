@@ -25,6 +25,7 @@ from .where import (
     accuracy_by_length,
     accuracy_by_memory,
     accuracy_by_noise,
+    accuracy_by_structure,
     by_noise,
     contender_rows,
     map_rows,

@@ -30,7 +30,10 @@ def roofline(width: int = 2048, batch: int = 64, threads: int = 1) -> Figure:
     roof = Roofline(**run["roofline"])
     points = [point for point in run["points"] if (point["width"], point["batch"]) == (width, batch)]
     sparsities = sorted({point["sparsity"] for point in points} - {None})
-    least = {method: {s: roof.layer(method, width, batch, s) for s in sparsities} for method in ("dense", SPARSE[-1])}
+    least = {
+        method: {s: roof.layer(kind, width, batch, s) for s in sparsities}
+        for method, kind in (("dense", "dense"), (SPARSE[-1], "CSR"))
+    }
     told = f"{width:,} x {width:,}, batch {batch}, {threads} thread of {machine(run)}"
     return plots.times_by_sparsity(medians_by_sparsity(points), least, told)
 

@@ -122,6 +122,17 @@ def accuracy_by_memory() -> Figure:
     return plots.accuracy_along(panels, "MB of training state", title="As wide and as sparse as the bytes allow")
 
 
+def accuracy_by_structure() -> Figure:
+    """Accuracy against the sparsity, where zeros are anywhere and where each row or group has as many."""
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for regime in REGIMES["structure"]:
+        for sparsity in regime.sparsities:
+            for name, side in in_regime("structure", regime, sparsity).items():
+                panel = panels.setdefault(regime.told.split(", ")[1], {})
+                panel.setdefault(name, {})[sparsity] = list(side.by_seed.values())
+    return plots.accuracy_along(panels, "sparsity", "{:.2%}", "MNIST; as sparse as said, or as many weights")
+
+
 def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dict[str, tuple[float, float]]]:
     """Of the sparse contenders: connections of each pixel in the end (one seed), and the share that reads pixels."""
     regime = REGIMES["noise"][NOISE.index(times)]
@@ -152,6 +163,7 @@ _OF_A_FAMILY = {
     "noise": (accuracy_by_noise, pixels_read),
     "length": (accuracy_by_length,),
     "memory": (accuracy_by_memory,),
+    "structure": (accuracy_by_structure,),
 }
 FIGURES = (
     *pictures(_SOURCES, where_sparse_wins),

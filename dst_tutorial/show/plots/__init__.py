@@ -7,6 +7,7 @@ from .atlas import point_of_atlas
 from .breakeven import break_even_maps, from_sparsity, times_by_sparsity
 from .comparisons import effects, frontier, waterfall
 from .look import LOOKS, NAMES, PALETTES, SLIDE, style, with_guess
+from .machine import at_best
 from .masks import explored_over_time, mask_evolution, mask_moment, mask_product, topology_update
 from .regimes import NOISE_AXIS, Found, accuracy_along, point_of_noise, standings
 from .storage import bytes_by_sparsity, bytes_held, dense_and_sparse, layer_budgets, storage_formats
