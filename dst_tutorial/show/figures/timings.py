@@ -94,6 +94,29 @@ def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
     return list(table.values())
 
 
+_SCALED = ("dense", "Dense+Mask", "truly sparse")
+
+
+def cores_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """What more threads are worth: milliseconds on one, and how many times faster; a row a work and machine."""
+    works: dict[tuple, dict[int, dict]] = {}
+    for run in reversed(runs):  # the latest last
+        works.setdefault((run["case"], run["work"], run["batch"], machine(run)), {})[run["threads"]] = run
+    return [
+        {"network": case, "work": f"{work}, batch {batch}", "threads": str(threads)}
+        | {method: _gain(by_threads[1], by_threads[threads], method) for method in _SCALED}
+        | {"machine": where}
+        for (case, work, batch, where), by_threads in works.items()
+        for threads in sorted(by_threads.keys() - {1})
+        if 1 in by_threads
+    ]
+
+
+def _gain(alone: dict, shared: dict, method: str) -> str:
+    one, more = (row_of(rows_of(run), method) for run in (alone, shared))
+    return f"{one.median:.2f} ms, {one.median / more.median:.2f} times" if one and more else "–"
+
+
 def _milliseconds(row: Row | None) -> str:
     return "{1:.2f} [{0:.2f}, {2:.2f}]".format(*row.quartiles) if row else "not measured"
 
@@ -148,6 +171,10 @@ def _form(run: dict) -> str:
     return f"{name.partition(',')[0]}, {allocation.replace('erk', 'ERK')}, truly sparse"
 
 
+def _timings() -> list[dict]:
+    return latest_first(load_timings("benchmark"))
+
+
 _TIMES = "results/benchmark.json"
 FIGURES = (
     *pictures("arithmetic on the slides' means and deviations", ten_calls, slide=8),
@@ -158,5 +185,6 @@ FIGURES = (
 TABLES = (
     Table("slide8_benchmark", _TIMES, slide8, slide8_rows, timing_line),
     table_of("forms", form_rows),
-    Table("timings", _TIMES, lambda: latest_first(load_timings("benchmark")), timing_rows, timing_line),
+    Table("cores", _TIMES, _timings, cores_rows, timing_line),
+    Table("timings", _TIMES, _timings, timing_rows, timing_line),
 )
