@@ -9,11 +9,13 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..paths import figures_folder
 from ..studies import (
     DST,
     Point,
+    Standing,
     by_recipe_and_sparsity,
     difference,
     differences,
@@ -153,11 +155,17 @@ def in_the_atlas(sparsity: float, grow: str, interval: int, low: float, high: fl
     return check
 
 
+@cache
+def _map() -> list[Standing]:
+    """All regimes at all sparsities; worked out once for a ledger."""
+    return standings(every=True)
+
+
 def stands(regime: str, column: str, verdict: str, low: float = -math.inf, high: float = math.inf) -> Check:
     """On the map of regimes, moving connections minus a column: this verdict, and so many points."""
 
     def check() -> tuple[str, bool]:
-        row = next(row for row in standings(every=True) if row.told.startswith(regime))
+        row = next(row for row in _map() if row.told.startswith(regime))
         one = row.gap(column)
         told = f"{row.told}: {row.sides[DST].name} - {row.sides[column].name}: {one.told}"
         return told, one.verdict == verdict and low <= one.mean <= high
@@ -169,7 +177,7 @@ def counted(column: str, verdict: str, low: int = 0, high: int = 0) -> Check:
     """At all sparsities of all regimes, so often does moving connections minus a column have this verdict."""
 
     def check() -> tuple[str, bool]:
-        found = [row.gap(column).verdict for row in standings(every=True) if column in row.sides]
+        found = [row.gap(column).verdict for row in _map() if column in row.sides]
         number = found.count(verdict)
         return f"minus {column}: {verdict} in {number} of {len(found)}", low <= number <= high
 
@@ -310,8 +318,9 @@ HEADLINES: tuple[Headline, ...] = (
               stands("2,000 classes, each of 26", "dense", "less", -39.9, -38.5),
               stands("2,000 classes, each of all", "small dense", "more", 1.5, 2.5),
               stands("2,000 classes, each of all", "dense", "less", -88.5, -87))),
-    Headline("09", "In none of our regimes is a small dense network", "all of the map's results",
-             (counted("small dense", "less"), counted("static mask", "less"), counted("dense", "more", 3, 3),
+    Headline("09", "In none of our regimes is a mask that stays ahead", "all of the map's results",
+             (counted("small dense", "less", 1, 1), stands("MNIST-1D, 4 MB", "small dense", "less"),
+              counted("static mask", "less"), counted("dense", "more", 3, 3),
               stands("MNIST, 19 x as many inputs of noise, 95%", "dense", "more"),
               stands("20 telling inputs of 2,000, 95%", "dense", "more"))),
 )  # fmt: skip
@@ -323,7 +332,7 @@ IN_README = (  # in the same words
         "A mask that never moves from `modern`'s start",
         "Where 20 of 2,000 inputs tell the class",
         "Beside nine times as many inputs of noise",
-        "In none of our regimes is a small dense network",
+        "In none of our regimes is a mask that stays ahead",
     ),
     "torch's CSR on a CPU",
 )
@@ -360,6 +369,7 @@ def sentences(where: str) -> list[str]:
 def stated(headlines: Iterable[Headline] | None = None) -> list[dict]:
     """The ledger's rows; "carried": do the results carry the sentence now?"""
     rows = []
+    _map.cache_clear()
     for headline in HEADLINES if headlines is None else headlines:
         found = [check() for check in headline.checks]
         said = [sentence for sentence in sentences(headline.where) if sentence.startswith(headline.begins)]

@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import statistics
+from dataclasses import asdict
 
 import matplotlib as mpl
 import matplotlib.image
@@ -16,6 +17,7 @@ from dst_tutorial.show.pictures import rendered
 from dst_tutorial.studies import slides
 from dst_tutorial.studies.results import load_masks, load_results
 from dst_tutorial.teaching.exercises import csr_benchmark
+from dst_tutorial.timing import Row
 from dst_tutorial.topology.measures import CHANGES, Mask, changes
 
 
@@ -216,3 +218,19 @@ def test_drop_schedules_end_where_updates_do():
     figure = plots.drop_schedules({"cosine": [0.3, 0.15, 0.0]}, stop=0.75)
     assert figure.axes[0].lines[0].get_xdata().tolist() == [0, 37.5, 75]
     assert "cosine from 30% to 0%" in figure.get_label()
+
+
+def test_what_more_threads_are_worth_is_read_of_runs_on_the_same_machine():
+    def run(threads, ms, cpu="a cpu"):
+        rows = [
+            asdict(Row(name, "cpu", False, 0.0, 0.0, [ms * times]))
+            for name, times in (("dense", 8), ("truly sparse", 1))
+        ]
+        return {"case": "slides", "work": "training step", "batch": 64, "threads": threads, "rows": rows,
+                "provenance": {"cpu": cpu}}  # fmt: skip
+
+    found = figures.cores_rows([run(2, 1.0), run(4, 0.5), run(1, 1.5), run(1, 9.0), run(1, 7.0, "another cpu")])
+    assert [row["threads"] for row in found] == ["2", "4"]
+    assert [row["truly sparse"] for row in found] == ["1.50 ms, 1.50 times", "1.50 ms, 3.00 times"]
+    assert {row["Dense+Mask"] for row in found} == {"–"}
+    assert {row["machine"] for row in found} == {"a cpu"}

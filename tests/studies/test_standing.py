@@ -8,6 +8,7 @@ import pytest
 from conftest import record_made_up_regimes
 from matplotlib.figure import Figure
 
+from dst_tutorial import paths
 from dst_tutorial.show.figures import where
 from dst_tutorial.studies import regimes, results, standing
 from dst_tutorial.studies.regimes import FINAL, REGIMES, winner
@@ -87,6 +88,12 @@ def test_the_map_has_at_least_eight_regimes_and_a_row_each():
     for line in table:
         for column in set(COLUMNS) - {DST, "remedy"}:
             assert line[column] == "–" or ("[" in line[column] and " w, " in line[column])
+
+
+def test_all_families_of_the_map_are_recorded(monkeypatch):
+    for module in (results, standing):
+        monkeypatch.setattr(module, "results_folder", paths.results_folder)
+    assert standing.families_recorded() == [family for family in REGIMES if family != "structure"]
 
 
 def test_on_all_of_mnist_the_margin_is_that_of_the_other_tables():

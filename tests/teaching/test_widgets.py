@@ -1,5 +1,6 @@
 """The functions behind the explorers over the whole range of their controls, and the explorers without a browser."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from dst_tutorial.studies import results
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.studies.results import load_masks
 from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
-from dst_tutorial.teaching.widgets import breakeven, dst, noise, signals, storage
+from dst_tutorial.teaching.widgets import breakeven, dst, machine, noise, signals, storage
 from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
 from dst_tutorial.teaching.widgets.explorer import explorer
 from dst_tutorial.teaching.widgets.masks import save_gif
@@ -31,6 +32,7 @@ from dst_tutorial.teaching.widgets.observatory import OBSERVATIONS
 from dst_tutorial.teaching.widgets.signals import draw_signals
 from dst_tutorial.teaching.widgets.storage import SPARSITIES
 from dst_tutorial.timing.breakeven import DENSE, SPARSE
+from dst_tutorial.timing.machine import STORED, Roofline
 from dst_tutorial.topology.algorithms import SET, RigL
 from dst_tutorial.topology.measures import Mask, neurons, out_degrees, paths
 from dst_tutorial.training import NOISE
@@ -449,6 +451,26 @@ def test_break_even_at_every_point():
             assert f"{width} x {width}, batch {batch}" in figure.axes[0].get_title()
 
 
+def test_what_a_machine_does_at_best_at_every_point(monkeypatch):
+    monkeypatch.setattr(machine, "_here", lambda: Roofline(100.0, 10.0))
+    points = itertools.product(machine.MACHINES, machine.WIDTHS[::3], machine.BATCHES, (SPARSITIES[0], SPARSITIES[-1]))
+    for name, width, batch, sparsity in points:
+        figure = teaching.draw_at_best(name, width, batch, sparsity)
+        left, right = figure.axes
+        times = dict(zip(STORED, [bar.get_width() for bar in left.patches], strict=True))
+        assert times["CSR"] <= times["dense"] <= times["Dense+Mask"] or sparsity <= 0.5
+        limit = "memory" if batch == 1 else "(memory|arithmetic)"
+        assert re.match(rf"At best: dense [\d.,e-]+ ms, limited by {limit}, and", figure.get_label())
+        energy = np.reshape([bar.get_width() for bar in right.patches], (len(STORED), 2))
+        assert (energy > 0).all()
+    with pytest.raises(ValueError, match="unknown machine 'T5'"):
+        teaching.draw_at_best("T5", 256, 1, 0.95)
+
+
+def test_this_machine_is_measured_once():
+    assert machine._here() is machine._here()
+
+
 def test_bytes_at_every_point():
     told = {}
     for sparsity in storage.FROM_DENSE:
@@ -513,6 +535,7 @@ def test_the_explorers_have_labelled_keyboard_controls(histories):
         teaching.time_machine(histories["set"]),
         teaching.observatory(histories),
         teaching.break_even_explorer(),
+        teaching.machine_explorer(),
         teaching.memory_explorer(),
         teaching.predict("?", a_figure, low=0, high=1, start=0),
     ]

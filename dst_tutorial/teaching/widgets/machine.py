@@ -43,7 +43,7 @@ def machine_explorer() -> ipw.VBox:
     """Choose a machine, move the layer: where is memory the limit, and where arithmetic?"""
     return explorer(
         draw_at_best,
-        machine=ipw.Dropdown(options=MACHINES, value=HERE, description="machine"),
+        machine=slider(MACHINES, HERE, "machine"),
         width=slider(WIDTHS, 4096, "width"),
         batch=slider(BATCHES, 1, "batch"),
         sparsity=slider(SPARSITIES, 0.95, "sparsity"),
