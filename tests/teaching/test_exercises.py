@@ -422,6 +422,8 @@ DRESSES = {  # the solution in another dress
     "most_in_convolution": [float, np.int64, torch.tensor],
     "hidden_units": [float, np.int64, torch.tensor],
     "most_telling": [list, torch.tensor, np.sort, lambda v: v[::-1].astype(float)],
+    "least_milliseconds": [np.float64, torch.tensor, lambda v: [v]],
+    "largest_of_groups": [lambda v: v.numpy(), lambda v: v.int(), lambda v: v.double().tolist()],
 }  # fmt: skip
 
 
