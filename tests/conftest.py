@@ -25,6 +25,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_browser.py")
 
 
+# for a program of its own, on Linux. Not ru_maxrss: that of a child begins with the peak of the parent that started it
+PEAK = """
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6  # GB
+"""
+
+
 def make_dataset(train: int = 256, test: int = 64, name: str = "mnist") -> data.Dataset:
     """Random images whose label is where they are bright: learnable in a few steps."""
     generator = torch.Generator().manual_seed(0)
