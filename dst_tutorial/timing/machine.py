@@ -63,7 +63,7 @@ def work(kind: str, width: int, batch: int, sparsity: float) -> tuple[float, flo
     return 2 * density * width**2 * batch, stored_bytes(kind, width, sparsity) + 2 * VALUE * width * batch
 
 
-PUBLISHED = {  # float32 without tensor cores, as the data sheets have it
+PUBLISHED = {  # peaks of float32 without tensor cores and of memory, from tables of specifications
     "NVIDIA T4": Roofline(8_100, 320),
     "NVIDIA A100, 40 GB": Roofline(19_500, 1_555),
 }
