@@ -116,6 +116,7 @@ def test_thousands_of_updates_keep_the_count_of_every_group(structure, width, ro
     assert is_structured(model[0], structure)
     for update in range(25):  # times 100 examples
         shake(model, seed + update)
+        model.zero_grad()  # as in a training: what is left from other connections is no gradient of these
         F.cross_entropy(model(torch.randn(5, width)), torch.randint(rows, (5,))).backward()
         engine.update()
         assert by_group(model[0], structure) == before
