@@ -49,12 +49,13 @@ def adam_in(like, keep):
             size, root = kind(at.rate / (1 - at.first**t)), kind(1 / np.sqrt(1 - at.second**t))
             new, keep, rest = kind(1 - at.first), kind(at.second), kind(1 - at.second)
             least, pull = kind(at.eps), kind(at.decay)
+            tiny = kind(np.finfo(kind).tiny)
             for j in range(one.size * part // phase.parts, one.size * (part + 1) // phase.parts):
                 gradient = get(g, j) + pull * get(p, j)
                 mean = get(m, j) + new * (gradient - get(m, j))
                 square = keep * get(v, j) + rest * gradient * gradient
-                put(m, j, mean)
-                put(v, j, square)
+                put(m, j, 0 if abs(mean) < tiny else mean)  # where gradients have stopped, moments would fade into
+                put(v, j, 0 if square < tiny else square)  # numbers that are a hundred times as slow to work with
                 put(p, j, get(p, j) - size * mean / (np.sqrt(square) * root + least))
 
     return as_c(run, 3, keep)

@@ -69,10 +69,10 @@ class _Kept(threading.local):
     """
 
     rooms: dict[torch.dtype, Tensor]
-    free: dict[torch.dtype, list[np.ndarray]]
+    lent: dict[torch.dtype, tuple[np.ndarray, weakref.ref]]  # memory, and who has it
 
     def __init__(self) -> None:
-        self.rooms, self.free = {}, {}
+        self.rooms, self.lent = {}, {}
 
 
 _kept, KEPT_BYTES = _Kept(), 2**24  # more than that is given back at once
@@ -90,19 +90,13 @@ def _room(like: Tensor, size: int) -> tuple[Tensor, int]:
 
 def _borrowed(size: int, dtype: torch.dtype) -> Tensor:
     """Memory that is this thread's again when the tensor is gone: autograd lets go of it after the backward pass."""
-    free = _kept.free.setdefault(dtype, [])
-    memory = free.pop() if free else None
-    if memory is None or len(memory) < size:
+    memory, borrower = _kept.lent.get(dtype, (None, None))
+    if memory is None or borrower() is not None or len(memory) < size:
         memory = torch.empty(size, dtype=dtype, device="cpu").numpy()
     lent = memory[:size]
     if memory.nbytes <= KEPT_BYTES:
-        weakref.finalize(lent, _give_back, free, memory).atexit = False
+        _kept.lent[dtype] = memory, weakref.ref(lent)
     return torch.from_numpy(lent)
-
-
-def _give_back(free: list[np.ndarray], memory: np.ndarray) -> None:
-    if not free:  # one is enough: a training step borrows when the one before has given back
-        free.append(memory)
 
 
 def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
@@ -161,7 +155,7 @@ class _Run(torch.autograd.Function):
         total, size = sum(here.sizes), _lanes(min(TILE, samples)) * where.brief
         sums = dy.new_empty(total)
         _memory, room = _room(dy, threads * size + (threads - 1) * total)
-        todo = phases.backward(here.convolutions, here.work, samples, threads, stop, wants_x)
+        todo = phases.backward(here.convolutions, here.work, where.reads, samples, threads, stop, wants_x)
         _do(backward.backward_in, dy.dtype, todo, threads, Pass(
             steps.ctypes.data, layers, here.convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
             *((dx.data_ptr(), *_strides(dx)) if wants_x else (0, 0, 0, 0, 0)),

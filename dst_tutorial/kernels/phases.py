@@ -14,6 +14,7 @@ from .steps import ADD, LANES, PACK, PHASE, ROWS, SLICES, TILE, UNPACK, WHOLE, P
 
 ENOUGH = 500_000  # multiplications of a pass that are worth a helper
 SHARE = 100_000  # those that are worth a part
+COLLECT = 10  # those that adding up a feature's gradient takes for each part that has added to it
 
 
 def threads_for(multiplications: int, threads: int) -> int:
@@ -40,9 +41,12 @@ def forward(convolutions: int, work: tuple[int, ...], samples: int, threads: int
 
 
 @lru_cache(maxsize=1024)
-def backward(convolutions: int, work: tuple[int, ...], samples: int, threads: int, stop: int,
+def backward(convolutions: int, work: tuple[int, ...], reads: tuple[int, ...], samples: int, threads: int, stop: int,
              wants_x: bool) -> np.ndarray:  # fmt: skip
-    """The phases of a backward pass down to layer `stop`; of the same samples and threads as the forward pass."""
+    """The phases of a backward pass down to layer `stop`; of the same samples and threads as the forward pass.
+
+    `reads`: features that each layer reads. Their gradient is added up afterwards, so a part must save more than that.
+    """
     layers = len(work)
     if _is_whole(samples, threads):
         parts = _whole_parts(samples, threads)
@@ -53,7 +57,8 @@ def backward(convolutions: int, work: tuple[int, ...], samples: int, threads: in
         if convolutions < layers:
             phases.append(Phase(1, PACK, 0, begin))
         for i in range(layers - 1, max(stop, convolutions) - 1, -1):
-            parts = _parts(2 * work[i] * n, threads)
+            most = min(threads, 2 * work[i] // (COLLECT * reads[i] + 1)) if wants_x or i > stop else threads
+            parts = _parts(2 * work[i] * n, most)
             phases.append(Phase(parts, ROWS, i, begin, rooms))
             rooms = parts
         if stop < convolutions:

@@ -16,6 +16,7 @@ class Plan(NamedTuple):
     kept: int  # numbers of all activations of a sample
     brief: int  # numbers that are there at a time, if they need not be kept
     winners: int  # bytes of a sample
+    reads: tuple[int, ...]  # features that each layer reads
     rows: tuple[int, ...]  # units of each layer
     uses: tuple[int, ...]  # how often a layer uses each of its weights for a sample
     convolution: tuple[bool, ...]  # is it one?
@@ -37,8 +38,8 @@ def plan(shape: Shape, *kinds: Linear | Conv2d) -> Plan:
         steps.append(step)
         uses.append(max(1, step.y_height * step.y_width))
     steps, brief = _in_turns(steps)
-    rows, convolution = (tuple(getattr(step, name) for step in steps[:-1]) for name in ("rows", "convolution"))
-    return Plan(np.array(steps, np.int64), shape, at, brief, winners, rows, tuple(uses[:-1]), convolution)
+    reads, rows, convolution = zip(*[(step.size, step.rows, step.convolution) for step in steps[:-1]], strict=True)
+    return Plan(np.array(steps, np.int64), shape, at, brief, winners, reads, rows, tuple(uses[:-1]), convolution)
 
 
 def _activations(shape: Shape, reader: Linear | Conv2d | None) -> Step:

@@ -61,7 +61,7 @@ def test_what_an_earlier_call_left_in_memory_shows_in_no_later_one():
             with torch.inference_mode():
                 for room in cpu._kept.rooms.values():
                     room.fill_(left)
-            for (memory,) in filter(None, cpu._kept.free.values()):
+            for memory, _ in cpu._kept.lent.values():
                 memory.fill(left if memory.dtype.kind == "f" else 77)
             with torch.inference_mode():
                 y = model(x)
@@ -79,7 +79,7 @@ def test_memory_is_lent_to_one_graph_at_a_time():
         for found in (torch.autograd.grad(loss, list(model.parameters()), retain_graph=True) for _ in range(2)):
             assert all(map(torch.equal, found, expected))
     del losses, loss, found
-    assert all(len(free) == 1 for free in cpu._kept.free.values())
+    assert all(borrower() is None for _, borrower in cpu._kept.lent.values())
 
 
 def test_threads_do_not_share_their_memory():

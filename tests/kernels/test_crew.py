@@ -29,8 +29,8 @@ def shared(who, monkeypatch, small_parts):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    for name in ("ENOUGH", "SHARE"):
-        monkeypatch.setattr(phases, name, 1)
+    for name, number in (("ENOUGH", 1), ("SHARE", 1), ("COLLECT", 0)):
+        monkeypatch.setattr(phases, name, number)
     forget()
     monkeypatch.setattr(crew, "_left_alone", 0)
     yield
@@ -135,18 +135,19 @@ def test_safe_in_threads(shared):
     convolutions=st.integers(0, 2),
     linear=st.integers(0, 3),
     work=st.integers(1, 10**6),
+    reads=st.integers(0, 10**5),
     samples=st.integers(1, 300),
     threads=st.integers(1, 9),
     wants_x=st.booleans(),
     data=st.data(),
 )
-def test_a_pass_is_divided_once_and_whole(convolutions, linear, work, samples, threads, wants_x, data):
+def test_a_pass_is_divided_once_and_whole(convolutions, linear, work, reads, samples, threads, wants_x, data):
     layers = convolutions + linear
     if not layers:
         return
     stop = 0 if wants_x else data.draw(st.integers(0, layers - 1))
     ahead = phases.forward(convolutions, (work,) * layers, samples, threads)
-    back = phases.backward(convolutions, (work,) * layers, samples, threads, stop, wants_x)
+    back = phases.backward(convolutions, (work,) * layers, (reads,) * layers, samples, threads, stop, wants_x)
     assert (
         1 <= min(ahead["parts"].min(), back["parts"].min()) <= max(ahead["parts"].max(), back["parts"].max()) <= threads
     )
@@ -166,6 +167,16 @@ def test_a_pass_is_divided_once_and_whole(convolutions, linear, work, samples, t
             assert len(found) == (wanted > 0)
             assert all(found["parts"] <= slices)
         assert units["rooms"].tolist() == [1, *units["parts"]][: len(units)]  # what the layer above has made
+
+
+def test_units_are_shared_where_their_gradient_is_worth_adding_up():
+    def parts(weights, wants_x):
+        return phases.backward(0, (weights,), (1_000,), 64, 8, 0, wants_x)["parts"][1]
+
+    assert parts(4_000, wants_x=True) == 1  # four weights that read a feature: adding up would take longer
+    assert parts(30_000, wants_x=True) == 5
+    assert parts(100_000, wants_x=True) == parts(100_000, wants_x=False) == 8
+    assert parts(4_000, wants_x=False) == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

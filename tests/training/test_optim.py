@@ -47,6 +47,24 @@ def test_the_numbers_are_torchs(sizes, steps, options, seed):
     assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_moments_that_fade_end_as_zeros(dtype):
+    """Numbers below the smallest normal one take a CPU a hundred times as long; NaN stays NaN."""
+    p = torch.nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer, tiny = Adam([p], betas=(0.5, 0.5)), torch.finfo(dtype).tiny
+    for _ in range(3_000):
+        p.grad = torch.zeros(3, dtype=dtype)
+        if not optimizer.state:
+            p.grad[0] = 1
+        optimizer.step()
+        for moment in (optimizer.state[p]["exp_avg"], optimizer.state[p]["exp_avg_sq"]):
+            assert ((moment == 0) | (moment.abs() >= tiny)).all()
+    assert (optimizer.state[p]["exp_avg"] == 0).all()
+    p.grad[1] = float("nan")
+    optimizer.step()
+    assert optimizer.state[p]["exp_avg"].isnan().tolist() == [False, True, False]
+
+
 def test_a_state_goes_from_one_to_the_other():
     torch.manual_seed(0)
     start = [torch.randn(7)]
