@@ -188,7 +188,7 @@ def adam_table(parameters: Sequence[tuple[Tensor, ...]]) -> np.ndarray | None:
 
 def adam_step(parameters: Sequence[tuple[Tensor, ...]], table: np.ndarray, *settings: float) -> None:
     """One step of `adam`, and autograd is told: what needs the weights as they were can say so."""
-    numbers = int(table[:, -1].sum())
+    numbers = sum(p.numel() for p, *_ in parameters)
     threads = phases.threads_for(numbers * ADAM_WORK, num_threads())
     todo = phases.of_some((ADVANCE, 1), (CHANGE, threads))
     call = np.array([(table.ctypes.data, len(table), *settings)], ALL)

@@ -76,6 +76,7 @@ CASES: dict[str, Case] = {
     "smaller-cnn": Case(
         "other widths and images", partial(SlideCNN, (8, 24), (100, 500), 20), (1, 20, 20), batches=(1, 64, 100)
     ),
+    "mlp": Case("784-2048x3-10", partial(mlp, 784, 2048, 2048, 2048, 10), (784,)),
     "wide-mlp": Case("784-4096x3-10", partial(mlp, 784, 4096, 4096, 4096, 10), (784,), batches=(64,)),
     "wider-mlp": Case("784-8192x3-10", partial(mlp, 784, 8192, 8192, 8192, 10), (784,), 0.99, batches=(64,)),
     "linear": Case("a linear layer, 1,000 x 1,000", partial(mlp, 1000, 1000), (1000,)),

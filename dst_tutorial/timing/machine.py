@@ -89,8 +89,8 @@ def _best(statement: str, **variables) -> float:
 
 # --- energy -----------------------------------------------------------------------------------------------------------
 
-# Of a 45 nm chip, float32. Source: Horowitz, "Computing's energy problem", ISSCC 2014, as in Han et al.,
-# arXiv 1506.02626, table 1: a multiplication 3.7, an addition 0.9, 32 bits from DRAM 640.
+# Of a 45 nm chip, float32: a multiplication 3.7, an addition 0.9, 32 bits from DRAM 640. Source: Horowitz, "Computing's
+# energy problem", ISSCC 2014; the last as in Han et al., arXiv 1602.01528.
 PICOJOULES_PER_OPERATION = (3.7 + 0.9) / 2
 PICOJOULES_PER_BYTE = 640 / 4
 
