@@ -29,6 +29,12 @@ class _Torch:
 register_random(_Torch)
 
 
+@pytest.fixture(autouse=True)
+def _from_one_seed():
+    """A test's numbers depend on no test before it."""
+    torch.manual_seed(0)
+
+
 def pytest_collection_modifyitems(items):
     """The longest file first: with two workers nobody is left waiting for it in the end."""
     items.sort(key=lambda item: item.path.name != "test_browser.py")

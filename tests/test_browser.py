@@ -246,6 +246,7 @@ class Explorer:
 DST = ["sparsity", "prune interval (steps)", "drop fraction", "grow by", "allocation", "initialisation"]
 TIME_MACHINE, OBSERVATORY = ["update", "colours", "layer"], ["look at", "layer"]
 STORAGE, MEMORY, BREAK_EVEN = ["sparsity", "rows = columns"], ["sparsity", "batch"], ["width", "batch"]
+MACHINE = ["machine", "width", "batch", "sparsity"]
 NOISE = ["noise for each pixel", "sparsity", "to be trained"]
 GUESS = None
 
@@ -261,6 +262,7 @@ GUESS = None
         ("07_truly_sparse_training.ipynb", [MEMORY]),
         ("08_closing_the_gap.ipynb", [GUESS]),
         ("09_where_sparse_wins.ipynb", [GUESS, NOISE]),
+        ("10_hardware_and_software.ipynb", [MACHINE]),
     ],
 )
 def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, explorers):
@@ -277,7 +279,7 @@ def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, 
 def test_every_control_of_every_explorer_in_voila(page, voila, errors):
     address, folder = voila
     page.goto(address)
-    explorers = [DST, NOISE, TIME_MACHINE, OBSERVATORY, STORAGE, MEMORY, BREAK_EVEN, ["sparsity"]]
+    explorers = [DST, NOISE, TIME_MACHINE, OBSERVATORY, STORAGE, MEMORY, BREAK_EVEN, MACHINE, ["sparsity"]]
     page.locator(".dst-explorer-picture img").nth(len(explorers) - 1).wait_for(timeout=180_000)
     use_all(page, explorers, folder, "voila")
     assert not errors

@@ -3,7 +3,7 @@
 A kernel's work is a list of phases, one after the other; a phase has parts that may be done at once. One thread leads,
 and whoever is free takes the next part. What a part computes does not depend on who does it, so that results are the
 same to the bit for a number of threads. Where a thread came late, since something else runs on its core, the next calls
-are done by one alone.
+are done by one alone: more and more of them, if that goes on.
 
 The threads are torch's own where they can be had: those of OpenMP, which wait awake between torch's operations and
 would be in the way of any others. After a fork, which OpenMP's threads do not survive, and where there are none
@@ -36,7 +36,7 @@ _UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = (
 _FUNCTION, _CALL, _PHASES, _SIZE, _THREADS, _WAITED = 768, 776, 784, 792, 800, 808
 _BYTES, _PHASE_BYTES = 896, PHASE.itemsize
 LATE = 50_000  # pauses, a millisecond or more, after which something else must have the core of a thread
-ALONE = 100  # calls that follow
+ALONE = 128  # calls that follow, where that goes on; at first it is one, then two, four ...
 _FOREVER = 2**62
 
 
@@ -109,12 +109,12 @@ def alone_in(keep):
     return as_c(run, 4, keep)
 
 
-_left_alone = 0  # calls
+_left_alone, _next = 0, 1  # calls; and after the next late one
 
 
 def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
     """All phases of a call: the addresses of a kernel and of what it takes."""
-    global _left_alone
+    global _left_alone, _next
     if threads < 2 or _left_alone:
         _left_alone = max(0, _left_alone - 1)
         compiled(alone_in).call(function, call, phases.ctypes.data, phases.nbytes)
@@ -127,7 +127,10 @@ def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
         parallel(compiled(share_in).address, memory.ctypes.data, team, 0)
     else:
         _in_pool(memory.ctypes.data, threads)
-    _left_alone = ALONE if memory[_WAITED // 8] >= LATE else 0
+    if memory[_WAITED // 8] >= LATE:
+        _left_alone, _next = _next, min(2 * _next, ALONE)
+    else:
+        _next = max(1, _next // 2)
 
 
 # --- who they are -----------------------------------------------------------------------------------------------------

@@ -22,17 +22,18 @@ from ..studies import (
     differences,
     effects,
     in_regime,
+    latest_first,
     load_atlas,
     load_results,
     load_timings,
+    machine,
     standings,
     typical_seconds,
 )
 from ..timing import row_of, rows_of
-from ..training import NOISE
 from . import checks
 from .checks import ARTEFACT, NOT_REPRODUCED, REPRODUCED, Finding
-from .figures import accuracies_at_95, claim_changes
+from .figures import accuracies_at_95, claim_changes, cores
 from .tables import Rows, markdown
 
 Check = Callable[[], tuple[str, bool]]  # -> (what was measured, does it carry the sentence?)
@@ -124,6 +125,23 @@ def times(work: str, batch: int, method: str, than: str, low: float, high: float
     return check
 
 
+def more_cores(method: str, low: float, high: float) -> Check:
+    """On the machine of the latest benchmark, all threads make a training step so many times as fast as one."""
+
+    def check() -> tuple[str, bool]:
+        runs = latest_first(load_timings("benchmark", work="training step", batch=64, sparsity=0.95))
+        gains = {
+            told["network"]: found[method][1]
+            for told, found in cores([run for run in runs if machine(run) == machine(runs[0])])
+        }
+        said = ", ".join(f"{network} {gain:.2f}" for network, gain in gains.items())
+        return f"{method}, times faster than on one thread: {said}", (
+            bool(gains) and low <= min(gains.values()) and max(gains.values()) <= high
+        )
+
+    return check
+
+
 def seconds(experiment: str, recipe: str, rival: str, low: float, high: float) -> Check:
     """`rival` trains so many times as long as `recipe`, in the runs of an experiment at one sparsity."""
 
@@ -187,15 +205,30 @@ def counted(column: str, verdict: str, low: int = 0, high: int = 0) -> Check:
     return check
 
 
-def beside_noise(name: str, rival: str, times: int, sparsity: float, verdict: str, low: float, high: float) -> Check:
-    """Beside so many times as much noise, one contender minus another: this verdict, and so many points."""
+def beside(name: str, rival: str, family: str, regime: str, sparsity: float, verdict: str, low: float = -math.inf,
+           high: float = math.inf) -> Check:  # fmt: skip
+    """In one regime at one sparsity, one contender minus another: this verdict, and so many points."""
 
     def check() -> tuple[str, bool]:
-        regime = REGIMES["noise"][NOISE.index(times)]
-        mine, other = (in_regime("noise", regime, sparsity)[who].by_seed for who in (name, rival))
-        one = difference([mine[seed] for seed in mine], [other[seed] for seed in mine], regime.margin)
-        return f"{regime.told}, {100 * sparsity:g}%: {name} - {rival}: {one.told}", (
+        here = next(r for r in REGIMES[family] if r.told.startswith(regime) and sparsity in r.sparsities)
+        mine, other = (in_regime(family, here, sparsity)[who].by_seed for who in (name, rival))
+        one = difference([mine[seed] for seed in mine], [other[seed] for seed in mine], here.margin)
+        return f"{here.told}, {100 * sparsity:g}%: {name} - {rival}: {one.told}", (
             one.verdict == verdict and low <= one.mean <= high
+        )
+
+    return check
+
+
+def beside_longer(name: str, rival: str, family: str, regime: str, sparsity: float, low: float, high: float) -> Check:
+    """In one regime at one sparsity, so many times as long as another one's a contender's training takes."""
+
+    def check() -> tuple[str, bool]:
+        here = next(r for r in REGIMES[family] if r.told.startswith(regime) and sparsity in r.sparsities)
+        mine, other = (in_regime(family, here, sparsity)[who].seconds for who in (name, rival))
+        return (
+            f"{here.told}, {100 * sparsity:g}%: {name} {mine:.1f} s, {rival} {other:.1f} s",
+            low <= mine / other <= high,
         )
 
     return check
@@ -204,6 +237,7 @@ def beside_noise(name: str, rival: str, times: int, sparsity: float, verdict: st
 # --- the sentences ----------------------------------------------------------------------------------------------------
 
 
+_GROUPED, _SLIDES = (13 / 16, 14 / 16, 15 / 16, 0.98), "MNIST, the slides"
 _NOISE, _FEW = "MNIST, 9 x as many inputs of noise, 98%", "20 telling inputs of 2,000, 98%"
 
 
@@ -336,11 +370,31 @@ HEADLINES: tuple[Headline, ...] = (
               stands("2,000 classes, each of all", "small dense", "more", 1.5, 2.5),
               stands("2,000 classes, each of all", "dense", "less", -88.5, -87))),
     Headline("09", "In none of our regimes is a mask that stays ahead", "all of the map's results",
-             (counted("small dense", "less", 1, 1), stands("MNIST-1D, 4 MB", "small dense", "less"),
+             (counted("small dense", "less", 5, 5), stands("MNIST-1D, 4 MB", "small dense", "less"),
+              *(stands(f"MNIST, the slides' network, zeros in groups, {100 * s:g}%", "small dense", "less")
+                for s in _GROUPED),
               counted("static mask", "less"), counted("dense", "more", 3, 3),
-              beside_noise("SET", "static mask", 19, 0.9, "less", -1.45, -1.35),
+              beside("SET", "static mask", "noise", "MNIST, 19 x", 0.9, "less", -1.45, -1.35),
               stands("MNIST, 19 x as many inputs of noise, 95%", "dense", "more"),
               stands("20 telling inputs of 2,000, 95%", "dense", "more"))),
+    _cells("10", "Memory comes in lines", "assert some > all_of_them / 8"),
+    _cells("10", "For one input memory is the limit",
+           "assert moved / roof.gigabytes_per_second > operations / roof.gflops", "assert memory > 100 * arithmetic"),
+    Headline("10", "Zeros in groups cost the slides' network", "results/structure.json, results/structure-tuning.json",
+             (*(beside("RigL, uniform", f"RigL, {kind}", "structure", _SLIDES, s, verdict)
+                for kind, verdicts in (("constant fan-in", ("undecided", "undecided", "level", "level")),
+                                       ("N of 16", ("level", "undecided", "undecided")))
+                for s, verdict in zip(_GROUPED, verdicts, strict=False)),
+              *(beside("RigL, uniform", "RigL, constant fan-in", "structure", "MNIST, LeNet", s, "more", low, high)
+                for s, low, high in ((15 / 16, 0.35, 0.45), (0.98, 6.3, 6.45))))),
+    Headline("10", "On the slides' network a small dense", "results/structure.json, results/structure-tuning.json",
+             (*(beside(f"RigL, {kind}", "small dense", "structure", _SLIDES, s, "less", -0.55, -0.15)
+                for kind in ("uniform", "constant fan-in", "N of 16")
+                for s in (_GROUPED if kind != "N of 16" else _GROUPED[:3])),
+              beside_longer("small dense", "RigL, uniform", "structure", _SLIDES, 13 / 16, 2, 3),
+              beside_longer("small dense", "RigL, uniform", "structure", _SLIDES, 0.98, 4, 5))),
+    Headline("10", "A second core makes a dense step", "results/benchmark.json",
+             (more_cores("dense", 1.55, 2.05), more_cores("truly sparse", 1.15, 1.55))),
 )  # fmt: skip
 IN_README = (  # in the same words
     *(
@@ -351,6 +405,7 @@ IN_README = (  # in the same words
         "Where 20 of 2,000 inputs tell the class",
         "Beside nine times as many inputs of noise",
         "In none of our regimes is a mask that stays ahead",
+        "Zeros in groups cost the slides' network",
     ),
     "torch's CSR on a CPU",
 )

@@ -142,7 +142,7 @@ def _gradients(layer: Rewirable) -> Iterator[tuple[int, Tensor]]:
     if (blocks := layer.gradient_blocks()) is None:
         raise RuntimeError(
             "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
-            "layers that take part in it, for rules marked with @needs_gradient; and what other connections have left in "
+            "layers that take part in it, for rules marked with @needs_gradient; what other connections left in "
             ".grad is none: clear gradients before each backward pass"
         )
     return blocks

@@ -118,6 +118,26 @@ def test_a_late_thread_changes_no_number(shared, monkeypatch, late):
 
 
 @TWO
+def test_who_is_late_again_and_again_is_left_alone_for_longer(shared, monkeypatch):
+    model, x = network()
+    monkeypatch.setattr(crew, "_next", 1)
+    monkeypatch.setattr(crew, "LATE", 0)
+
+    def left(calls):
+        found = []
+        for _ in range(calls):
+            model(x)
+            found.append(crew._left_alone)
+        return found
+
+    assert left(10) == [1, 0, 2, 1, 0, 4, 3, 2, 1, 0]  # nobody is asked where it is above zero
+    monkeypatch.setattr(crew, "LATE", 2**62)
+    assert left(3) == [0, 0, 0]
+    monkeypatch.setattr(crew, "LATE", 0)
+    assert left(1) == [1]  # forgiven
+
+
+@TWO
 def test_safe_in_threads(shared):
     model, x = network()
     expected, seen = model(x).detach(), []

@@ -12,6 +12,7 @@ from .set_and_rigl import algorithm_rows, algorithms, mnist1d
 from .shapes import LAYERS, bytes_by_sparsity, dense_and_sparse, storage_formats
 from .timings import (
     benchmark,
+    cores,
     cores_rows,
     form_rows,
     linear_cost,

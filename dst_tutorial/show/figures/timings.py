@@ -1,6 +1,7 @@
 """Slide 8 and beyond: what inference and training take in every form, in time and in memory."""
 
 import statistics
+from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
@@ -97,24 +98,26 @@ def timing_rows(runs: list[dict]) -> list[dict[str, str]]:
 _SCALED = ("dense", "Dense+Mask", "truly sparse")
 
 
-def cores_rows(runs: list[dict]) -> list[dict[str, str]]:
-    """What more threads are worth: milliseconds on one, and how many times faster; a row a work and machine."""
+def cores(runs: list[dict]) -> Iterator[tuple[dict[str, str], dict[str, tuple[float, float]]]]:
+    """What more threads are worth: (what was timed, method -> (milliseconds on one, times faster)), the latest last."""
     works: dict[tuple, dict[int, dict]] = {}
-    for run in reversed(runs):  # the latest last
+    for run in reversed(runs):
         works.setdefault((run["case"], run["work"], run["batch"], machine(run)), {})[run["threads"]] = run
+    for (case, work, batch, where), by_threads in works.items():
+        for threads in sorted(by_threads.keys() - {1}) if 1 in by_threads else ():
+            told = {"network": case, "work": f"{work}, batch {batch}", "threads": str(threads), "machine": where}
+            one, more = (rows_of(by_threads[n]) for n in (1, threads))
+            medians = {name: [row.median for rows in (one, more) if (row := row_of(rows, name))] for name in _SCALED}
+            yield told, {name: (ms[0], ms[0] / ms[1]) for name, ms in medians.items() if len(ms) == 2}
+
+
+def cores_rows(runs: list[dict]) -> list[dict[str, str]]:
+    """The same as a table."""
     return [
-        {"network": case, "work": f"{work}, batch {batch}", "threads": str(threads)}
-        | {method: _gain(by_threads[1], by_threads[threads], method) for method in _SCALED}
-        | {"machine": where}
-        for (case, work, batch, where), by_threads in works.items()
-        for threads in sorted(by_threads.keys() - {1})
-        if 1 in by_threads
+        told
+        | {name: f"{found[name][0]:.2f} ms, {found[name][1]:.2f} times" if name in found else "–" for name in _SCALED}
+        for told, found in cores(runs)
     ]
-
-
-def _gain(alone: dict, shared: dict, method: str) -> str:
-    one, more = (row_of(rows_of(run), method) for run in (alone, shared))
-    return f"{one.median:.2f} ms, {one.median / more.median:.2f} times" if one and more else "–"
 
 
 def _milliseconds(row: Row | None) -> str:
