@@ -93,7 +93,7 @@ def test_the_map_has_at_least_eight_regimes_and_a_row_each():
 def test_all_families_of_the_map_are_recorded(monkeypatch):
     for module in (results, standing):
         monkeypatch.setattr(module, "results_folder", paths.results_folder)
-    assert standing.families_recorded() == [family for family in REGIMES if family != "structure"]
+    assert standing.families_recorded() == list(REGIMES)
 
 
 def test_on_all_of_mnist_the_margin_is_that_of_the_other_tables():
