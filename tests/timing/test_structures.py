@@ -17,10 +17,10 @@ def test_every_structure_has_the_zeros_that_it_says(down, right, sparsity, seed)
         draw: draw(rows, columns, sparsity, torch.Generator().manual_seed(seed))
         for draw in (scattered, in_blocks, constant_fan_in)
     }
-    assert masks[scattered].sum() == rows * columns - round(sparsity * rows * columns)
+    assert masks[scattered].sum() == rows * columns - round(sparsity * (rows * columns))
     blocks = masks[in_blocks].view(down, 16, right, 16).sum((1, 3))
     assert set(blocks.unique().tolist()) <= {0, 256}
-    assert (blocks > 0).sum() == down * right - round(sparsity * down * right)
+    assert (blocks > 0).sum() == down * right - round(sparsity * (down * right))
     assert set(masks[constant_fan_in].sum(1).tolist()) == {columns - round(sparsity * columns)}
 
 

@@ -101,7 +101,7 @@ def test_odd_layers(algorithm, shape, sparsity):
     torch.manual_seed(0)
     model = nn.Sequential(MaskedLinear(*shape), sparsify(nn.Linear(shape[1], 3), sparsity, seed=1))
     model[0].mask.zero_()
-    active = round((1 - sparsity) * shape[0] * shape[1])
+    active = round((1 - sparsity) * (shape[0] * shape[1]))
     model[0].mask.view(-1)[:active] = True
     model[0].clear_inactive()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
