@@ -16,6 +16,7 @@ from ..studies import (
     DST,
     REGIMES,
     Point,
+    Regime,
     Standing,
     by_recipe_and_sparsity,
     difference,
@@ -205,12 +206,16 @@ def counted(column: str, verdict: str, low: int = 0, high: int = 0) -> Check:
     return check
 
 
+def _regime(family: str, begins: str, sparsity: float) -> Regime:
+    return next(r for r in REGIMES[family] if r.told.startswith(begins) and sparsity in r.sparsities)
+
+
 def beside(name: str, rival: str, family: str, regime: str, sparsity: float, verdict: str, low: float = -math.inf,
            high: float = math.inf) -> Check:  # fmt: skip
     """In one regime at one sparsity, one contender minus another: this verdict, and so many points."""
 
     def check() -> tuple[str, bool]:
-        here = next(r for r in REGIMES[family] if r.told.startswith(regime) and sparsity in r.sparsities)
+        here = _regime(family, regime, sparsity)
         mine, other = (in_regime(family, here, sparsity)[who].by_seed for who in (name, rival))
         one = difference([mine[seed] for seed in mine], [other[seed] for seed in mine], here.margin)
         return f"{here.told}, {100 * sparsity:g}%: {name} - {rival}: {one.told}", (
@@ -224,7 +229,7 @@ def beside_longer(name: str, rival: str, family: str, regime: str, sparsity: flo
     """In one regime at one sparsity, so many times as long as another one's a contender's training takes."""
 
     def check() -> tuple[str, bool]:
-        here = next(r for r in REGIMES[family] if r.told.startswith(regime) and sparsity in r.sparsities)
+        here = _regime(family, regime, sparsity)
         mine, other = (in_regime(family, here, sparsity)[who].seconds for who in (name, rival))
         return (
             f"{here.told}, {100 * sparsity:g}%: {name} {mine:.1f} s, {rival} {other:.1f} s",
