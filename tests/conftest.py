@@ -31,7 +31,7 @@ register_random(_Torch)
 
 @pytest.fixture(autouse=True)
 def _from_one_seed():
-    """A test's numbers depend on no test before it."""
+    """What a test draws of torch depends on no test before it."""
     torch.manual_seed(0)
 
 

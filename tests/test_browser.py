@@ -110,7 +110,9 @@ def page():
     assert BROWSER, "DST_REQUIRE_BROWSER is set, and there is no Chromium or Chrome"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.set_default_navigation_timeout(180_000)  # a page of Voila is whole when its kernel has run: beside others
+        yield page  # that compile, once in many runs, later than in the usual 30 seconds
         browser.close()
 
 

@@ -54,8 +54,8 @@ def adam_in(like, keep):
                 gradient = get(g, j) + pull * get(p, j)
                 mean = get(m, j) + new * (gradient - get(m, j))
                 square = keep * get(v, j) + rest * gradient * gradient
-                put(m, j, 0 if abs(mean) < tiny else mean)  # where gradients have stopped, moments would fade into
-                put(v, j, 0 if square < tiny else square)  # numbers that are a hundred times as slow to work with
+                put(m, j, kind(0) if abs(mean) < tiny else mean)  # where gradients have stopped, moments would fade
+                put(v, j, kind(0) if square < tiny else square)  # into numbers a hundred times as slow to work with
                 put(p, j, get(p, j) - size * mean / (np.sqrt(square) * root + least))
 
     return as_c(run, 3, keep)

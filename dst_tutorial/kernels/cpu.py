@@ -89,7 +89,10 @@ def _room(like: Tensor, size: int) -> tuple[Tensor, int]:
 
 
 def _borrowed(size: int, dtype: torch.dtype) -> Tensor:
-    """Memory that is this thread's again when the tensor is gone: autograd lets go of it after the backward pass."""
+    """Memory that is this thread's again when the tensor is gone: autograd lets go of it after the backward pass.
+
+    Of two at a time only the later one's is: `y = model(x)` again and again, without a backward pass, takes new memory.
+    """
     memory, borrower = _kept.lent.get(dtype, (None, None))
     if memory is None or borrower() is not None or len(memory) < size:
         memory = torch.empty(size, dtype=dtype, device="cpu").numpy()

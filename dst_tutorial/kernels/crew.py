@@ -25,18 +25,11 @@ from .compiled import as_c, compiled, inner
 from .steps import PHASE
 
 # a call's memory: bytes; what many threads write is on a cache line of its own
-_UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = (
-    0,
-    128,
-    256,
-    384,
-    512,
-    640,
-)  # how many, but for the address of the phase
+_UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = range(0, 768, 128)  # how many, but for the address of the phase
 _FUNCTION, _CALL, _PHASES, _SIZE, _THREADS, _WAITED = 768, 776, 784, 792, 800, 808
 _BYTES, _PHASE_BYTES = 896, PHASE.itemsize
 LATE = 50_000  # pauses, a millisecond or more, after which something else must have the core of a thread
-ALONE = 128  # calls that follow, where that goes on; at first it is one, then two, four ...
+ALONE = 128  # calls that follow, at most
 _FOREVER = 2**62
 
 
@@ -109,14 +102,14 @@ def alone_in(keep):
     return as_c(run, 4, keep)
 
 
-_left_alone, _next = 0, 1  # calls; and after the next late one
+_left_alone, _penalty = 0, 1  # shared calls that one does alone now, and how many will be after the next late one
 
 
 def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
     """All phases of a call: the addresses of a kernel and of what it takes."""
-    global _left_alone, _next
+    global _left_alone, _penalty
     if threads < 2 or _left_alone:
-        _left_alone = max(0, _left_alone - 1)
+        _left_alone = max(0, _left_alone - (threads > 1))  # other threads of Python count, too
         compiled(alone_in).call(function, call, phases.ctypes.data, phases.nbytes)
         return
     memory = np.zeros(_BYTES // 8, np.int64)
@@ -128,9 +121,9 @@ def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
     else:
         _in_pool(memory.ctypes.data, threads)
     if memory[_WAITED // 8] >= LATE:
-        _left_alone, _next = _next, min(2 * _next, ALONE)
+        _left_alone, _penalty = _penalty, min(2 * _penalty, ALONE)
     else:
-        _next = max(1, _next // 2)
+        _penalty = max(1, _penalty - 1)  # slower than it grows: a core that is busy half of the time is busy
 
 
 # --- who they are -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from .steps import ADD, LANES, PACK, PHASE, ROWS, SLICES, TILE, UNPACK, WHOLE, P
 
 ENOUGH = 500_000  # multiplications of a pass that are worth a helper
 SHARE = 100_000  # those that are worth a part
-COLLECT = 10  # those that adding up a feature's gradient takes for each part that has added to it
+COLLECT = 10  # those that adding up a feature's gradient for a sample takes, for each part that has added to it
 
 
 def threads_for(multiplications: int, threads: int) -> int:
@@ -45,7 +45,8 @@ def backward(convolutions: int, work: tuple[int, ...], reads: tuple[int, ...], s
              wants_x: bool) -> np.ndarray:  # fmt: skip
     """The phases of a backward pass down to layer `stop`; of the same samples and threads as the forward pass.
 
-    `reads`: features that each layer reads. Their gradient is added up afterwards, so a part must save more than that.
+    `reads`: features that each layer reads. Their gradient is added up afterwards, and by a rule of thumb no part has
+    less to multiply than that takes for it.
     """
     layers = len(work)
     if _is_whole(samples, threads):
@@ -57,7 +58,7 @@ def backward(convolutions: int, work: tuple[int, ...], reads: tuple[int, ...], s
         if convolutions < layers:
             phases.append(Phase(1, PACK, 0, begin))
         for i in range(layers - 1, max(stop, convolutions) - 1, -1):
-            most = min(threads, 2 * work[i] // (COLLECT * reads[i] + 1)) if wants_x or i > stop else threads
+            most = min(threads, 2 * work[i] // max(1, COLLECT * reads[i])) if wants_x or i > stop else threads
             parts = _parts(2 * work[i] * n, most)
             phases.append(Phase(parts, ROWS, i, begin, rooms))
             rooms = parts

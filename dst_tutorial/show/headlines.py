@@ -226,7 +226,7 @@ def beside(name: str, rival: str, family: str, regime: str, sparsity: float, ver
 
 
 def beside_longer(name: str, rival: str, family: str, regime: str, sparsity: float, low: float, high: float) -> Check:
-    """In one regime at one sparsity, so many times as long as another one's a contender's training takes."""
+    """In one regime at one sparsity, a contender trains so many times as long as another."""
 
     def check() -> tuple[str, bool]:
         here = _regime(family, regime, sparsity)
@@ -389,7 +389,7 @@ HEADLINES: tuple[Headline, ...] = (
              (*(beside("RigL, uniform", f"RigL, {kind}", "structure", _SLIDES, s, verdict)
                 for kind, verdicts in (("constant fan-in", ("undecided", "undecided", "level", "level")),
                                        ("N of 16", ("level", "undecided", "undecided")))
-                for s, verdict in zip(_GROUPED, verdicts, strict=False)),
+                for s, verdict in zip(_GROUPED[: len(verdicts)], verdicts, strict=True)),
               *(beside("RigL, uniform", "RigL, constant fan-in", "structure", "MNIST, LeNet", s, "more", low, high)
                 for s, low, high in ((15 / 16, 0.35, 0.45), (0.98, 6.3, 6.45))))),
     Headline("10", "On the slides' network a small dense", "results/structure.json, results/structure-tuning.json",

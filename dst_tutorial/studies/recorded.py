@@ -93,5 +93,5 @@ def latest_first(runs: list[dict]) -> list[dict]:
 
 
 def machine(run: dict) -> str:
-    """The processor that a run ran on, in few words."""
-    return run["provenance"]["cpu"].replace("(R)", "").partition(" Processor")[0]
+    """The processor that a run ran on; two of different names keep them."""
+    return run["provenance"]["cpu"].replace("(R)", "").replace(" Processor", "")

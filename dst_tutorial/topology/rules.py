@@ -141,9 +141,8 @@ def by_gradient(layer: Rewirable, taken: Tensor, count: int, generator: torch.Ge
 def _gradients(layer: Rewirable) -> Iterator[tuple[int, Tensor]]:
     if (blocks := layer.gradient_blocks()) is None:
         raise RuntimeError(
-            "there is no gradient to grow by: it is watched in the backward pass before an update that is due, in "
-            "layers that take part in it, for rules marked with @needs_gradient; what other connections left in "
-            ".grad is none: clear gradients before each backward pass"
+            "there is no gradient to grow by. It is seen in the backward pass before an update that is due: mark the "
+            "growth rule with @needs_gradient, let all layers take part in that pass, and clear gradients before it"
         )
     return blocks
 

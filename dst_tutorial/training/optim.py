@@ -17,6 +17,8 @@ _PLAIN = ("amsgrad", "maximize", "foreach", "capturable", "differentiable", "fus
 class Adam(torch.optim.Adam):
     """`torch.optim.Adam`: the same arguments, the same state, the same numbers but for the order of rounding.
 
+    And but for moments below the smallest normal number, which become 0: with `eps=0` that step is 0 / 0.
+
     Fast for dense float32 or float64 parameters on the CPU, if numba is installed; anything else, and every option but
     the learning rate, betas, eps and weight decay, goes torch's own way. Source: Kingma and Ba, arXiv 1412.6980.
     """

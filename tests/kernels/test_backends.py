@@ -79,7 +79,10 @@ def test_memory_is_lent_to_one_graph_at_a_time():
         for found in (torch.autograd.grad(loss, list(model.parameters()), retain_graph=True) for _ in range(2)):
             assert all(map(torch.equal, found, expected))
     del losses, loss, found
-    assert all(borrower() is None for _, borrower in cpu._kept.lent.values())
+    lent = {dtype: cpu._kept.lent[dtype] for dtype in (torch.float32, torch.uint8)}
+    assert all(borrower() is None for _, borrower in lent.values())
+    gradients(model, inputs[0])
+    assert all(cpu._kept.lent[dtype][0] is memory for dtype, (memory, _) in lent.items())  # and is lent again
 
 
 def test_threads_do_not_share_their_memory():

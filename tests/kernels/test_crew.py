@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from dst_tutorial import LeNet300100, SlideCNN, sparsify
 from dst_tutorial.kernels import crew, phases
+from dst_tutorial.kernels.operations import Conv2d, Linear
+from dst_tutorial.kernels.plan import plan
 from dst_tutorial.kernels.steps import ADD, LANES, ROWS, SLICES, TILE, WHOLE
 
 TWO = pytest.mark.parametrize("who", ["torch's threads", "a pool"])
@@ -33,6 +35,7 @@ def small_parts(monkeypatch):
         monkeypatch.setattr(phases, name, number)
     forget()
     monkeypatch.setattr(crew, "_left_alone", 0)
+    monkeypatch.setattr(crew, "_penalty", 1)
     yield
     forget()
     torch.set_num_threads(1)
@@ -57,8 +60,10 @@ def network(samples=50, wide=(12,)):
 
 
 @TWO
+@pytest.mark.parametrize("collect", [0, 1])  # 1: layers are divided into unlike numbers of parts, or not at all
 @pytest.mark.parametrize(("samples", "threads"), [(1, 2), (15, 3), (50, 2), (64, 3), (100, 5), (130, 3), (300, 2)])
-def test_any_number_of_threads_finds_the_same(shared, samples, threads):
+def test_any_number_of_threads_finds_the_same(shared, monkeypatch, samples, threads, collect):
+    monkeypatch.setattr(phases, "COLLECT", collect)
     for model, x in (network(samples), network(samples, wide=(12, 7)), network(samples, wide=())):
         torch.set_num_threads(1)
         expected = step(model, x)
@@ -120,7 +125,6 @@ def test_a_late_thread_changes_no_number(shared, monkeypatch, late):
 @TWO
 def test_who_is_late_again_and_again_is_left_alone_for_longer(shared, monkeypatch):
     model, x = network()
-    monkeypatch.setattr(crew, "_next", 1)
     monkeypatch.setattr(crew, "LATE", 0)
 
     def left(calls):
@@ -131,10 +135,16 @@ def test_who_is_late_again_and_again_is_left_alone_for_longer(shared, monkeypatc
         return found
 
     assert left(10) == [1, 0, 2, 1, 0, 4, 3, 2, 1, 0]  # nobody is asked where it is above zero
+    torch.set_num_threads(1)
+    assert left(1) == [0]
+    torch.set_num_threads(2)
     monkeypatch.setattr(crew, "LATE", 2**62)
-    assert left(3) == [0, 0, 0]
+    assert left(5) == [0] * 5
     monkeypatch.setattr(crew, "LATE", 0)
-    assert left(1) == [1]  # forgiven
+    assert left(4) == [3, 2, 1, 0]  # eight calls, less one for each in time
+    torch.set_num_threads(1)
+    monkeypatch.setattr(crew, "_left_alone", 3)
+    assert left(2) == [3, 3]  # calls of one thread are no penance
 
 
 @TWO
@@ -194,9 +204,24 @@ def test_units_are_shared_where_their_gradient_is_worth_adding_up():
         return phases.backward(0, (weights,), (1_000,), 64, 8, 0, wants_x)["parts"][1]
 
     assert parts(4_000, wants_x=True) == 1  # four weights that read a feature: adding up would take longer
-    assert parts(30_000, wants_x=True) == 5
+    assert parts(30_000, wants_x=True) == 6
     assert parts(100_000, wants_x=True) == parts(100_000, wants_x=False) == 8
     assert parts(4_000, wants_x=False) == 5
+
+
+@pytest.mark.parametrize(("wants_x", "divided"), [(True, [8, 1]), (False, [8, 5])])
+def test_each_layer_is_divided_by_its_own_inputs(wants_x, divided):
+    """The first layer's 4,000 weights read 1,000 features, the last one's 40,000 read 10."""
+    table = phases.backward(0, (4_000, 40_000), (1_000, 10), 160, 8, 0, wants_x)
+    of_tile = table[(table["begin"] == 0) & (table["kind"] == ROWS)]
+    assert of_tile["layer"].tolist() == [1, 0]
+    assert of_tile["parts"].tolist() == divided
+    assert of_tile["rooms"].tolist() == [1, divided[0]]
+
+
+def test_a_plan_says_how_many_features_each_layer_reads():
+    convolution = Conv2d(3, 4, (3, 3), margins=(1, 1, 1, 1))
+    assert plan((3, 8, 8), convolution, Linear(256, 7), Linear(7, 5)).reads == (3 * 10 * 10, 256, 7)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -63,7 +63,8 @@ def test_the_latest_comes_first_and_fewer_threads_before_more():
 
 
 def test_a_machine_is_told_in_few_words():
-    assert machine(run_of("Intel(R) Xeon(R) Processor @ 2.50GHz")) == "Intel Xeon"
+    assert machine(run_of("Intel(R) Xeon(R) Processor @ 2.50GHz")) == "Intel Xeon @ 2.50GHz"
+    assert machine(run_of("Intel(R) Xeon(R) Processor")) == "Intel Xeon"
 
 
 def test_slide_8_is_recorded():

@@ -50,6 +50,7 @@ def test_the_numbers_are_torchs(sizes, steps, options, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_moments_that_fade_end_as_zeros(dtype):
     """Numbers below the smallest normal one take a CPU a hundred times as long; NaN stays NaN."""
+    pytest.importorskip("numba")
     p = torch.nn.Parameter(torch.ones(3, dtype=dtype))
     optimizer, tiny = Adam([p], betas=(0.5, 0.5)), torch.finfo(dtype).tiny
     for _ in range(3_000):
