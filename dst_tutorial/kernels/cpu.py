@@ -107,6 +107,7 @@ def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
     samples, where = len(x), here.plan
     y = x.new_empty(samples, *where.output)
     threads = phases.threads_for(samples * sum(here.work) * (3 if keep else 1), num_threads())
+    uneven = sum(here.work) * phases.uneven(samples, threads)
     workspace = winners = None
     if keep:
         workspace = _borrowed(_lanes(samples) * where.kept, x.dtype)
@@ -115,7 +116,7 @@ def _forward(x: Tensor, here: Bound, keep: bool) -> tuple:
     todo = _ONE if alone else phases.forward(here.convolutions, here.work, samples, threads)
     size = where.brief if alone else _lanes(min(TILE, samples)) * where.brief
     _memory, room = _room(x, 0 if keep else size * threads)
-    _do(forward.one_in if alone else forward.forward_in, x.dtype, todo, threads, Pass(
+    _do(forward.one_in if alone else forward.forward_in, x.dtype, todo, threads, uneven, Pass(
         here.steps.ctypes.data, here.layers, here.convolutions, samples, 0, place(x, x.dtype), *_strides(x),
         y.data_ptr(), *_strides(y), workspace.data_ptr() if keep else 0, winners.data_ptr() if keep else 0, room, size,
         0, 0,
@@ -159,7 +160,8 @@ class _Run(torch.autograd.Function):
         sums = dy.new_empty(total)
         _memory, room = _room(dy, threads * size + (threads - 1) * total)
         todo = phases.backward(here.convolutions, here.work, where.reads, samples, threads, stop, wants_x)
-        _do(backward.backward_in, dy.dtype, todo, threads, Pass(
+        uneven = 2 * sum(here.work) * phases.uneven(samples, threads)
+        _do(backward.backward_in, dy.dtype, todo, threads, uneven, Pass(
             steps.ctypes.data, layers, here.convolutions, samples, stop, place(dy, dy.dtype), *_strides(dy),
             *((dx.data_ptr(), *_strides(dx)) if wants_x else (0, 0, 0, 0, 0)),
             address(workspace, dy.dtype, _lanes(samples) * where.kept),
@@ -199,9 +201,9 @@ def adam_step(parameters: Sequence[tuple[Tensor, ...]], table: np.ndarray, *sett
     torch.autograd.graph.increment_version([p for p, *_ in parameters])
 
 
-def _do(make: Callable, dtype: torch.dtype, todo: np.ndarray, threads: int, call: Pass) -> None:
+def _do(make: Callable, dtype: torch.dtype, todo: np.ndarray, threads: int, uneven: int, call: Pass) -> None:
     at = np.array(call, np.int64)
-    crew.do(compiled(make, _LIKE[dtype]).address, at.ctypes.data, todo, threads)
+    crew.do(compiled(make, _LIKE[dtype]).address, at.ctypes.data, todo, threads, uneven)
 
 
 _ONE = phases.of_some((0, 1))

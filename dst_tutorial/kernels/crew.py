@@ -29,7 +29,8 @@ _UNTAKEN, _DONE, _PHASE, _ENTERED, _FINISHED, _GONE = range(0, 768, 128)  # how 
 _FUNCTION, _CALL, _PHASES, _SIZE, _THREADS, _WAITED = 768, 776, 784, 792, 800, 808
 _BYTES, _PHASE_BYTES = 896, PHASE.itemsize
 LATE = 50_000  # pauses, a millisecond or more, after which something else must have the core of a thread
-ALONE = 128  # calls that follow, at most
+A_PAUSE = 250  # multiplications that take about as long
+ALONE = 128  # calls that follow a late thread, at most
 _FOREVER = 2**62
 
 
@@ -105,8 +106,11 @@ def alone_in(keep):
 _left_alone, _penalty = 0, 1  # shared calls that one does alone now, and how many will be after the next late one
 
 
-def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
-    """All phases of a call: the addresses of a kernel and of what it takes."""
+def do(function: int, call: int, phases: np.ndarray, threads: int, uneven: int = 0) -> None:
+    """All phases of a call: the addresses of a kernel and of what it takes.
+
+    uneven   multiplications by which the largest part exceeds the smallest, whose thread waits for no late one
+    """
     global _left_alone, _penalty
     if threads < 2 or _left_alone:
         _left_alone = max(0, _left_alone - (threads > 1))  # other threads of Python count, too
@@ -120,7 +124,7 @@ def do(function: int, call: int, phases: np.ndarray, threads: int) -> None:
         parallel(compiled(share_in).address, memory.ctypes.data, team, 0)
     else:
         _in_pool(memory.ctypes.data, threads)
-    if memory[_WAITED // 8] >= LATE:
+    if memory[_WAITED // 8] >= LATE + uneven // A_PAUSE:
         _left_alone, _penalty = _penalty, min(2 * _penalty, ALONE)
     else:
         _penalty = max(1, _penalty - 1)  # slower than it grows: a core that is busy half of the time is busy

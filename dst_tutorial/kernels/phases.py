@@ -71,6 +71,15 @@ def backward(convolutions: int, work: tuple[int, ...], reads: tuple[int, ...], s
     return _table([*phases, *([Phase(1, ADD, 0, rooms=sums)] if sums > 1 else [])])
 
 
+def uneven(samples: int, threads: int) -> int:
+    """By how many samples the largest part of a pass exceeds the smallest."""
+    if not _is_whole(samples, threads):
+        return 0
+    parts = _whole_parts(samples, threads)
+    largest = min(samples, -(-samples // (LANES * parts)) * LANES)
+    return largest - max(0, samples - (parts - 1) * largest)
+
+
 @lru_cache(maxsize=64)
 def of_some(*kinds_and_parts: tuple[int, int]) -> np.ndarray:
     """Phases of these kinds and numbers of parts."""

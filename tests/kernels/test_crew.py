@@ -148,6 +148,17 @@ def test_who_is_late_again_and_again_is_left_alone_for_longer(shared, monkeypatc
 
 
 @TWO
+@pytest.mark.parametrize("late", [True, False])
+def test_who_has_more_to_do_is_not_late(shared, monkeypatch, late):
+    """Of 100 samples one thread has 64: the other waits, and the longer the more work there is."""
+    monkeypatch.setattr(crew, "LATE", 0)
+    monkeypatch.setattr(crew, "A_PAUSE", 2**62 if late else 1e-6)
+    model, x = network(100)
+    step(model, x)
+    assert (crew._penalty > 1) is late
+
+
+@TWO
 def test_safe_in_threads(shared):
     model, x = network()
     expected, seen = model(x).detach(), []
@@ -197,6 +208,14 @@ def test_a_pass_is_divided_once_and_whole(convolutions, linear, work, reads, sam
             assert len(found) == (wanted > 0)
             assert all(found["parts"] <= slices)
         assert units["rooms"].tolist() == [1, *units["parts"]][: len(units)]  # what the layer above has made
+
+
+@pytest.mark.parametrize(
+    ("samples", "threads", "apart"), [(100, 2, 28), (128, 2, 0), (1024, 2, 0), (64, 2, 0), (130, 3, 14), (50, 1, 0)]
+)
+def test_how_unlike_the_parts_of_a_pass_are(samples, threads, apart):
+    """100 samples are 64 and 36, as slices are not cut."""
+    assert phases.uneven(samples, threads) == apart
 
 
 def test_units_are_shared_where_their_gradient_is_worth_adding_up():
