@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
+from scipy import stats
+
 from ..paths import figures_folder
 from ..studies import (
     DST,
@@ -127,20 +129,33 @@ def times(work: str, batch: int, method: str, than: str, low: float, high: float
 
 
 def more_cores(method: str, low: float, high: float) -> Check:
-    """On the machine of the latest benchmark, all threads make a training step so many times as fast as one."""
+    """On the machine of the latest benchmark, all threads make training steps of 64 so many times as fast as one."""
 
     def check() -> tuple[str, bool]:
-        runs = latest_first(load_timings("benchmark", work="training step", batch=64, sparsity=0.95))
-        gains = {
-            told["network"]: found[method][1]
-            for told, found in cores([run for run in runs if machine(run) == machine(runs[0])])
-        }
-        said = ", ".join(f"{network} {gain:.2f}" for network, gain in gains.items())
+        gains = _gains(method)
+        said = ", ".join(f"{network} {gain:.2f}" for network, (_, gain) in gains.items())
         return f"{method}, times faster than on one thread: {said}", (
-            bool(gains) and low <= min(gains.values()) and max(gains.values()) <= high
+            low <= min(gain for _, gain in gains.values()) and max(gain for _, gain in gains.values()) <= high
         )
 
     return check
+
+
+def longer_gains_more(method: str, least: float) -> Check:
+    """Rank correlation of what these steps take on one thread and what they gain by more."""
+
+    def check() -> tuple[str, bool]:
+        found = float(stats.spearmanr(*zip(*_gains(method).values(), strict=True)).statistic)
+        return f"{method}, rank correlation of length and gain: {found:.2f}", found >= least
+
+    return check
+
+
+def _gains(method: str) -> dict[str, tuple[float, float]]:
+    """Network -> (milliseconds on one thread, times faster on all), of training steps of 64."""
+    runs = latest_first(load_timings("benchmark", work="training step", batch=64))
+    here = [run for run in runs if machine(run) == machine(runs[0])]
+    return {told["network"]: found[method] for told, found in cores(here)}
 
 
 def seconds(experiment: str, recipe: str, rival: str, low: float, high: float) -> Check:
@@ -320,7 +335,7 @@ HEADLINES: tuple[Headline, ...] = (
              (times("inference", 100, "torch CSR", "truly sparse", 10),
               times("inference", 100, "Dense+Mask", "truly sparse", 10),
               times("inference", 100, "ONNX Runtime, dense", "truly sparse", 1.5),
-              times("inference", 1, "ONNX Runtime, dense", "truly sparse", 0.1, 1.05))),
+              times("inference", 1, "ONNX Runtime, dense", "truly sparse", 1.5))),
     Headline("06", "In bytes CSR pays from 50% on", "counted", (claimed(checks.overhead_at_low_sparsity),)),
     _cells("07", "Truly sparse training is loops", "assert np.allclose(dx, dense.T @ g)"),
     _cells("07", "It is the same algorithm as Dense+Mask", "assert gap < 1e-9 and overlap == 1 and len(masks) >= 5"),
@@ -382,7 +397,7 @@ HEADLINES: tuple[Headline, ...] = (
               beside("SET", "static mask", "noise", "MNIST, 19 x", 0.9, "less", -1.45, -1.35),
               stands("MNIST, 19 x as many inputs of noise, 95%", "dense", "more"),
               stands("20 telling inputs of 2,000, 95%", "dense", "more"))),
-    _cells("10", "Memory comes in lines", "assert some > all_of_them / 8"),
+    _cells("10", "Memory comes in lines", "assert some > 2 * together"),
     _cells("10", "For one input memory is the limit",
            "assert moved / roof.gigabytes_per_second > operations / roof.gflops", "assert memory > 100 * arithmetic"),
     Headline("10", "Zeros in groups cost the slides' network", "results/structure.json, results/structure-tuning.json",
@@ -398,8 +413,9 @@ HEADLINES: tuple[Headline, ...] = (
                 for s in (_GROUPED if kind != "N of 16" else _GROUPED[:3])),
               beside_longer("small dense", "RigL, uniform", "structure", _SLIDES, 13 / 16, 2, 3),
               beside_longer("small dense", "RigL, uniform", "structure", _SLIDES, 0.98, 4, 5))),
-    Headline("10", "A second core makes a dense step", "results/benchmark.json",
-             (more_cores("dense", 1.55, 2.05), more_cores("truly sparse", 1.15, 1.55))),
+    Headline("10", "On the recorded machine a second core", "results/benchmark.json",
+             (more_cores("dense", 1.2, 2.05), more_cores("truly sparse", 1.0, 1.95),
+              longer_gains_more("truly sparse", 0.7))),
 )  # fmt: skip
 IN_README = (  # in the same words
     *(

@@ -9,6 +9,6 @@ from . import benchmark, breakeven, structures
 from .benchmark import WORKS
 from .breakeven import DENSE, SPARSE, fewer_bytes_from, layer_times, medians_by_sparsity, pays_from
 from .clock import Row, first_call, on_threads, row_of, rows_of
-from .machine import PUBLISHED, STORED, Roofline, microjoules, roofline, stored_bytes, work
+from .machine import PUBLISHED, Roofline, kinds_at, microjoules, roofline, stored_bytes, work
 from .memory import peak_memory
 from .rivals import METHODS, rivals

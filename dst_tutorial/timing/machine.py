@@ -12,7 +12,7 @@ from ..choices import choose
 from ..layers import INDEX, MASK, VALUE, format_bytes
 from .clock import Timer, exact_float32
 
-GROUP, BLOCK, SHORT = 16, 16, 2  # inputs of a group of N:M, rows and columns of a block, bytes of a short index
+GROUP, BLOCK = 16, 16  # inputs of a group of N:M, rows and columns of a block
 
 
 # --- kinds of zeros ---------------------------------------------------------------------------------------------------
@@ -27,11 +27,16 @@ STORED: dict[str, Callable[[int, int], float]] = {  # width, kept weights -> byt
     "dense": lambda width, kept: VALUE * width**2,
     "Dense+Mask": lambda width, kept: (VALUE + MASK) * width**2,
     "CSR": lambda width, kept: format_bytes(width, width, kept)["CSR"],
-    "constant fan-in": lambda width, kept: (VALUE + SHORT) * kept,  # where a row begins need not be said
+    "constant fan-in": lambda width, kept: (VALUE + INDEX) * kept,  # where a row begins need not be said
     f"N of {GROUP}": lambda width, kept: (VALUE + 0.5) * kept,  # four bits say which of the group
     f"blocks of {BLOCK} x {BLOCK}": _blocks,
 }
 KEEPS_ZEROS = ("dense", "Dense+Mask")  # which stores them, and multiplies by them
+
+
+def kinds_at(sparsity: float) -> list[str]:
+    """Those that there are at this sparsity: of a group at least one weight is left."""
+    return [kind for kind in STORED if not (kind.startswith("N of") and (1 - sparsity) * GROUP < 1)]
 
 
 def stored_bytes(kind: str, width: int, sparsity: float) -> float:

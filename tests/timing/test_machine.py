@@ -37,9 +37,11 @@ def test_what_groups_leave_unsaid_is_not_stored():
     sparsity = 15 / 16
     assert stored_bytes("dense", WIDTH, sparsity) == 4 * WIDTH**2
     assert stored_bytes("Dense+Mask", WIDTH, sparsity) == 5 * WIDTH**2
-    assert stored_bytes("constant fan-in", WIDTH, sparsity) == 6 * kept
+    assert stored_bytes("constant fan-in", WIDTH, sparsity) == 8 * kept
     assert stored_bytes("N of 16", WIDTH, sparsity) == 4.5 * kept
     assert all(stored_bytes(kind, WIDTH, sparsity) < stored_bytes("CSR", WIDTH, sparsity) for kind in list(STORED)[3:])
+    assert "N of 16" in machine.kinds_at(15 / 16)
+    assert "N of 16" not in machine.kinds_at(0.94)  # less than one in a group
     with pytest.raises(ValueError, match="kind of zeros"):
         stored_bytes("COO", WIDTH, sparsity)
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ...choices import choose
 from ...show import plots
-from ...timing import PUBLISHED, STORED, Roofline, microjoules, on_threads, roofline, work
+from ...timing import PUBLISHED, Roofline, kinds_at, microjoules, on_threads, roofline, work
 from .explorer import explorer, slider
 from .storage import SPARSITIES
 
@@ -30,7 +30,7 @@ def draw_at_best(machine: str, width: int, batch: int, sparsity: float) -> Figur
     """
     roof = _here() if machine == HERE else choose(machine, {HERE: None, **PUBLISHED}, "machine")
     times, energy = {}, {}
-    for kind in STORED:
+    for kind in kinds_at(sparsity):
         operations, moved = work(kind, width, batch, sparsity)
         times[kind] = {"memory": roof.milliseconds(0, moved), "arithmetic": roof.milliseconds(operations, 0)}
         energy[kind] = dict(zip(("arithmetic", "memory"), microjoules(operations, moved), strict=True))
