@@ -8,7 +8,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
 # in this order: what each regime's contenders choose from, then the runs of those chosen
 SWEEPS := slides algorithms mnist1d selection selection-lean frontier headline ablation ablation-lenet300100 \
-  ablation-mlp1d atlas $(foreach family,noise fashion few classes length memory structure,$(family)-tuning $(family))
+  ablation-mlp1d first-layer atlas $(foreach family,noise fashion few classes length memory structure,$(family)-tuning $(family))
 
 # some containers set it: every start of Python then compiles torch's modules anew, which takes seconds
 unexport PYTHONDONTWRITEBYTECODE

@@ -29,6 +29,7 @@ class Experiment:
     width: int = 1  # times the network's hidden units
     brief: bool = False  # of its short runs no epoch is kept but the last, and none is begun again where it stopped
     telling: int | None = None  # the first so many inputs say something: what is connected to them is counted
+    watched: bool = False  # and not in the end only: after every epoch
 
     @property
     def data_sets(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ provenance; `results.py` reads them.
 from . import atlas
 from .ablation import ADDED, BASE, MATTER, PATH, TAKEN
 from .experiment import Experiment, Family
-from .regimes import FAMILIES
+from .regimes import FAMILIES, first_layer
 from .selection import CONTENDERS, ONLY_AT_95, TUNED_AT
 
 FRESH = (200, 201, 202, 203, 204)  # no run before the recipes were frozen had one of these seeds
@@ -115,6 +115,7 @@ EXPERIMENTS: dict[str, Experiment | Family] = {
             backend="sparse",
             test_once=True,
         ),
+        first_layer(),
         *(
             Experiment(
                 f"ablation-{network.lower()}",

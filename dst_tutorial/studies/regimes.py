@@ -274,6 +274,20 @@ _ABOUT = {
 }
 
 
+def first_layer() -> Experiment:
+    """Where the first layer's connections go beside noise: three ways that differ in nothing else."""
+    regime = next(regime for regime in REGIMES["noise"] if regime.name == "noise-9")
+    moved = next(c.recipe for c in candidates("RigL, L1", regime) if c.recipe.name.endswith("0.0004, 0.002"))
+    ways = {
+        "grown by gradient": moved,
+        "grown at random": replace(moved, topology=moved.topology | {"grow": "random"}),
+        "never moved": replace(moved, algorithm="static", topology={}),
+    }
+    recipes = tuple(replace(recipe, name=name) for name, recipe in ways.items())
+    experiment = regime.experiment("first-layer", recipes, seeds=FINAL[:1], sparsities=(0.98,), watched=True)
+    return replace(experiment, about="where the first layer's connections go, beside nine times as much noise")
+
+
 # --- tuning and choosing ----------------------------------------------------------------------------------------------
 
 

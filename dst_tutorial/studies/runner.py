@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..layers import state_bytes
 from ..paths import data_folder, results_folder, write
@@ -145,6 +145,8 @@ def _one_run(planned: Planned, with_masks: bool, sweep: int) -> tuple[dict, byte
     if experiment.telling and snapshots:
         first = experiment.seeds[0] == config["seed"]
         result["read"] = _what_is_read(snapshots, experiment.telling, with_picture=first)
+        if experiment.watched:
+            result["read"]["by_epoch"] = _by_epoch(snapshots, config["epochs"], experiment.telling)
     return result, _masks_as_bytes(snapshots) if with_masks else None
 
 
@@ -168,6 +170,15 @@ def _what_is_read(snapshots: list[Snapshot], telling: int, *, with_picture: bool
     start, end = (out_degrees(snapshot.masks[first]) for snapshot in (snapshots[0], snapshots[-1]))
     shares = {when: float(d[:telling].sum() / max(d.sum(), 1)) for when, d in (("start", start), ("end", end))}
     return shares | ({"connections": end[:telling].tolist()} if with_picture else {})
+
+
+def _by_epoch(snapshots: list[Snapshot], epochs: int, telling: int) -> list[list[int]]:
+    """Connections of each of the first `telling` inputs, at the start and after every epoch."""
+    first, found = next(iter(snapshots[0].masks)), []
+    for epoch in range(epochs + 1):
+        last = [snapshot for snapshot in snapshots if snapshot.epoch <= epoch][-1]
+        found.append(out_degrees(last.masks[first])[:telling].tolist())
+    return found
 
 
 def _is_orphan(sweep: int) -> bool:
