@@ -4,6 +4,7 @@ With `--json`, one JSON document goes to standard output; logs and progress bars
 command needs it imports itself: help, and what is wrong in the words of a command, are answered without torch.
 """
 
+import contextlib
 import itertools
 import json
 import logging
@@ -239,12 +240,18 @@ def sweep(
 @app.command()
 def figures(
     out: Annotated[Path | None, typer.Option(help="The folder; figures/ by default.")] = None,
+    slides: Annotated[
+        bool, typer.Option("--slides", help="As wide as a slide, in letters that a room can read.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Draw every figure and table from the result files: the same bytes from the same results."""
-    from .show import write_all
+    from .show import for_slides, write_all
 
-    manifest = write_all(out or figures_folder())
+    if slides and not out:
+        raise typer.BadParameter("those of figures/ are for pages; name a folder with --out", param_hint="--slides")
+    with for_slides() if slides else contextlib.nullcontext():
+        manifest = write_all(out or figures_folder())
     _answer(as_json, manifest, *(f"{file}  from {entry['from']}" for file, entry in manifest["files"].items()))
 
 

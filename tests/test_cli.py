@@ -210,6 +210,12 @@ def test_figures(invoke, tmp_path, monkeypatch):
     manifest = json.loads(invoke("figures", "--out", str(tmp_path), "--json").stdout)
     assert (tmp_path / "slide6_results.tex").exists()
     assert "slide6_training_curves.svg" in manifest["files"]
+    on_slides = json.loads(invoke("figures", "--slides", "--out", str(tmp_path / "slides"), "--json").stdout)
+    sizes = [of["files"]["slide6_training_curves.svg"]["size"] for of in (manifest, on_slides)]
+    assert sizes == ["8.0 x 4.2 in", "12.3 x 6.9 in"]
+    refused = invoke("figures", "--slides")
+    assert refused.exit_code == 2
+    assert "--out" in refused.output
 
 
 def test_bench(invoke, tmp_path, monkeypatch, caplog):

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from ..paths import reading, results_folder
 from .figures import best_recipe, breakeven, candidates, ingredients, protocol, set_and_rigl, shapes, timings, where
-from .pictures import Picture, rendered
+from .guides import guided
+from .pictures import Picture, animated, rendered
+from .plots import in_words
 from .tables import FORMS, Table, markdown
 
+FRAME_MS = 300  # of a GIF
 _DRAWN = (shapes, protocol, set_and_rigl, timings, ingredients, best_recipe, breakeven, where)
 _TABLED = (protocol, timings, breakeven, best_recipe, ingredients, set_and_rigl, candidates, where)
 FIGURES: dict[str, Picture] = {
@@ -32,10 +35,14 @@ def write_all(folder: Path) -> dict:
         width, height = figure.get_size_inches()
         for ending in picture.endings:
             size = f"{width:.1f} x {height:.1f} in"
-            write(f"{name}.{ending}", rendered(figure, ending), picture.source, size=size, alt=figure.get_label())
+            write(f"{name}.{ending}", rendered(figure, ending), picture.source, size=size, alt=in_words(figure)[0])
+        if picture.moving:
+            write(f"{name}.gif", animated(picture.moving(), FRAME_MS), picture.source, alt=in_words(figure)[0])
     for table in TABLES.values():
         for ending in FORMS:
-            write(f"{table.name}.{ending}", table.rendered(ending).encode(), table.source)
+            told = table.rendered(ending)
+            content = guided(table.name, told) if ending == "md" else told
+            write(f"{table.name}.{ending}", content.encode(), table.source)
     write("README.md", _index(files).encode(), "the files of this folder")
     manifest = {"made by": "python -m dst_tutorial figures", "results": _hashes_of_results(), "files": files}
     (folder / "manifest.json").write_bytes((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
@@ -46,7 +53,8 @@ def _index(files: dict[str, dict[str, str]]) -> str:
     """The folder's README: slide by slide, what can take the place of what."""
     rows = []
     for name, picture in FIGURES.items():
-        links = " ".join(f"[{ending}]({name}.{ending})" for ending in picture.endings)
+        endings = (*picture.endings, *(["gif"] if picture.moving else []))
+        links = " ".join(f"[{ending}]({name}.{ending})" for ending in endings)
         entry = files[f"{name}.{picture.endings[0]}"]
         rows.append({"slide": str(picture.slide or "–"), "figure": f"`{name}` {links}", "size": entry["size"],
                      "from": entry["from"], "what it shows": entry["alt"]})  # fmt: skip

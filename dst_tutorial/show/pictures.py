@@ -1,12 +1,13 @@
 """Pictures: figures as files, the same bytes for the same figure."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from PIL import Image
 
-from .plots import style
+from .plots import in_words, style
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Picture:
     make: Callable[[], Figure]
     slide: int | None = None
     endings: tuple[str, ...] = ("svg", "png")
+    moving: Callable[[], Iterable[Figure]] | None = None  # and as a GIF, of these
 
 
 def pictures(source: str, *makes: Callable[[], Figure], slide: int | None = None) -> tuple[Picture, ...]:
@@ -28,8 +30,20 @@ def pictures(source: str, *makes: Callable[[], Figure], slide: int | None = None
 
 def rendered(figure: Figure, ending: str) -> bytes:
     """The bytes of a figure file: the same for the same figure, so without the date. At least 200 dots an inch."""
-    metadata = {"Description": figure.get_label()} | ({"Date": None} if ending == "svg" else {})
+    metadata = {"Description": " ".join(in_words(figure))} | ({"Date": None} if ending == "svg" else {})
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=ending, dpi=max(200, figure.dpi), metadata=metadata)
+    return buffer.getvalue()
+
+
+def animated(figures: Iterable[Figure], milliseconds: int, dpi: int = 100) -> bytes:
+    """Figures of one size as the bytes of a GIF that goes on for ever, each for so long."""
+    frames = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=max(dpi, figure.dpi))
+        frames.append(Image.open(buffer).convert("RGB"))
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
     return buffer.getvalue()

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
+from statistics import mean
 
 from matplotlib.figure import Figure
 
@@ -45,14 +47,38 @@ def waterfall() -> Figure:
         "small dense": found["tuned-small-dense"],
         "dense, tuned": found["tuned-dense"],
     }
-    return plots.waterfall(
-        steps, controls, "SlideCNN on MNIST, 10 epochs, 95% sparse; the dense ones each in their way"
-    )
+    (name, gained), whole = _most(steps), mean(found["modern"]) - mean(found["slides"])
+    title = f"In this order {gained:.1f} of {whole:.1f} points come with one step: {name.removeprefix('+ ')}"
+    return plots.waterfall(steps, controls, title)
+
+
+def _most(steps: Mapping[str, list[float]]) -> tuple[str, float]:
+    gained = {name: mean(steps[name]) - mean(steps[before]) for before, name in pairwise(steps)}
+    name = max(gained, key=gained.get)
+    return name, gained[name]
 
 
 def ablation() -> Figure:
     """What each ingredient is worth, alone and taken away."""
-    return plots.effects(effects(accuracies_at_95()))
+    groups = {
+        group: dict(sorted(rows.items(), key=lambda row: -row[1].mean))
+        for group, rows in effects(accuracies_at_95()).items()
+    }
+    added, taken = groups.values()
+    gains, costs = next(iter(added)), list(taken)[-1]
+    title = (
+        f"Added alone, {gains} gains most: {added[gains].mean:+.1f} points; "
+        f"changed in the best recipe, {costs} costs most: {taken[costs].mean:+.1f}"
+    )
+    return plots.effects(groups, title)
+
+
+def waterfall_to_guess() -> plots.Answer:
+    """The waterfall, and where the best recipe ends."""
+    figure = waterfall()
+    places = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
+    at = next(i for i, name in enumerate(places) if name.endswith("modern"))
+    return plots.Answer(figure, mean(accuracies_at_95()["modern"]), at)
 
 
 def ablation_rows(accuracies: Mapping[str, list[float]]) -> list[dict[str, str]]:

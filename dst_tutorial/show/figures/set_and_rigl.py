@@ -4,7 +4,7 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from ...studies import accuracies, by_recipe_and_sparsity, final_accuracies, load_results
+from ...studies import accuracies, by_recipe_and_sparsity, differences, final_accuracies, load_results
 from .. import plots
 from ..pictures import pictures
 from ..tables import facts_of, table_of
@@ -29,10 +29,10 @@ def algorithm_rows(results: dict) -> list[dict[str, str]]:
 
 def algorithms() -> Figure:
     """SET, RigL and their controls on the slides' network: final accuracy, a dot a seed."""
-    return plots.accuracies(
-        final_accuracies(load_results("algorithms")),
-        title="SlideCNN on MNIST, 10 epochs; sparse ones 95%, ERK",
-    )
+    results = load_results("algorithms")
+    (rigl,), (random,) = (differences(results, name, "static").values() for name in ("erk-rigl", "set"))
+    title = f"Beside a static mask: RigL {rigl.mean:+.2f} points, SET {random.mean:+.2f} (95% sparse, ERK)"
+    return plots.accuracies(final_accuracies(results), title=title)
 
 
 def mnist1d() -> Figure:
@@ -40,7 +40,9 @@ def mnist1d() -> Figure:
     curves: dict[str, dict[float, list[float]]] = {}
     for (recipe, sparsity), runs in by_recipe_and_sparsity(load_results("mnist1d")).items():
         curves.setdefault(recipe, {})[sparsity] = accuracies(runs)
-    return plots.accuracy_by_sparsity(curves, title="MLP on MNIST-1D: mean and range over seeds", lowest=None)
+    ends = {name: f"{plots.NAMES[name]} {statistics.mean(by[0.95]):.0f}%" for name, by in curves.items() if 0.95 in by}
+    told = ", ".join(ends[name] for name in ("small-dense", "erk-rigl", "set", "static"))
+    return plots.accuracy_by_sparsity(curves, title=f"MNIST-1D, 95% sparse: {told}", lowest=None)
 
 
 FIGURES = (*pictures("results/algorithms.json", algorithms), *pictures("results/mnist1d.json", mnist1d))

@@ -15,6 +15,9 @@ from .. import plots
 from ..pictures import pictures
 
 SHAPES = "arithmetic on shapes"
+EXAMPLE = np.array(  # notebook 01's
+    [[0, 3, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0], [4, 0, 0, 2, 0, 0, 7, 0], [0, 0, 5, 0, 0, 6, 0, 8]]
+)
 LAYERS = ("conv1", "conv2", "fc1", "fc2", "fc3", "fc4")
 
 
@@ -37,12 +40,22 @@ def bytes_by_sparsity(rows: int = 1000, columns: int = 1000, marked: float = sli
         dense = format_bytes(rows, columns, 0)["dense"]
         series[name] = [100 * format_bytes(rows, columns, n, index)[form] / dense for n in counts]
     series["values alone (the slide)"] = [100 * (1 - s) for s in sparsities]
-    return plots.bytes_by_sparsity(sparsities, series, marked, f"A matrix of {rows:,} by {columns:,}")
+    share = np.interp(marked, sparsities, series["CSR, int32"])
+    not_so = f"not {100 - 100 * marked:.0f}"
+    title = f"{100 * marked:g}% sparse: {share:.0f}% of the bytes, {not_so} (CSR, {rows:,} x {columns:,})"
+    return plots.bytes_by_sparsity(sparsities, series, marked, title)
+
+
+def bytes_to_guess(rows: int = 1000, columns: int = 1000, sparsity: float = slides.SPARSITY) -> plots.Answer:
+    """The same, and what CSR with int32 takes, in percent of dense."""
+    sizes = format_bytes(rows, columns, round((1 - sparsity) * rows * columns))
+    share = 100 * sizes["CSR"] / sizes["dense"]
+    return plots.Answer(bytes_by_sparsity(rows, columns, sparsity), share, 100 * sparsity)
 
 
 def storage_formats() -> Figure:
     """Slide 3: the arrays of each format."""
-    return plots.storage_formats(np.array([[0, 3, 0, 0, 1], [0, 0, 0, 0, 0], [4, 0, 0, 2, 0], [0, 0, 5, 0, 0]]))
+    return plots.storage_formats(EXAMPLE)
 
 
 def training_memory() -> Figure:
@@ -53,7 +66,7 @@ def training_memory() -> Figure:
         "Dense+Mask, 95%": masked_bytes(model),
         "truly sparse (CSR), 95%": csr_bytes(model),
     }
-    return plots.bytes_held(ledgers)
+    return plots.bytes_held(ledgers, "A mask saves no memory: it is stored beside all the weights")
 
 
 def layers() -> Figure:
@@ -61,7 +74,11 @@ def layers() -> Figure:
     model = SlideCNN()
     weights = {name: model.get_submodule(name).weight.numel() for name in LAYERS}
     budgets = {"weights": weights, "multiplications for one image": macs(model, torch.zeros(1, 28, 28))}
-    return plots.layer_budgets(budgets, "number", "SlideCNN, dense")
+    most = 100 * weights["fc3"] / sum(weights.values())
+    of_macs = budgets["multiplications for one image"]
+    convolved = 100 * sum(of_macs[name] for name in LAYERS[:2]) / sum(of_macs.values())
+    title = f"fc3 has {most:.0f}% of the weights; the convolutions do {convolved:.0f}% of the multiplications"
+    return plots.layer_budgets(budgets, "number", title)
 
 
 def topology_update() -> Figure:

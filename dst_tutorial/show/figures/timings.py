@@ -37,8 +37,10 @@ def timings_of(run: dict) -> Figure:
         if not row.copies
     }
     threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    ours, dense = (row_of(rows_of(run), name) for name in ("truly sparse", "dense"))
+    found = f"Truly sparse takes {dense.median / ours.median:.1f} times less than dense\n" if ours and dense else ""
     told = f"{run['case']}, {100 * run['sparsity']:g}%: {run['work']}, batch {run['batch']}"
-    return plots.timings(rows, title=f"{told}; {threads} of {machine(run)}")
+    return plots.timings(rows, title=f"{found}{told}; {threads} of {machine(run)}")
 
 
 def training_step(case: str = "slides", threads: int = 1) -> Figure:
@@ -51,8 +53,12 @@ def linear_cost() -> Figure:
     """The recorded times of truly sparse layers, over four decades of connections."""
     run = latest_first(load_timings("scaling"))[0]
     times = {int(count): ms for count, ms in run["times_ms"].items()}
-    told = f"{run['batch']} samples, {run['threads']} thread of {run['provenance']['cpu']}"
-    return plots.cost_by_connections(times, f"A training step of one layer, {100 * run['density']:g}% dense: {told}")
+    (few, fast), (many, slow) = ((count, statistics.median(times[count])) for count in (min(times), max(times)))
+    title = (
+        f"{many / few:,.0f} times the connections take {slow / fast:,.0f} times as long\n"
+        f"A training step of a layer, {100 * run['density']:g}% dense, {run['batch']} samples, {machine(run)}"
+    )
+    return plots.cost_by_connections(times, title)
 
 
 def slide8_rows(runs: list[dict]) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Where sparse wins: the map of regimes, who contends in each, and what noise does."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -21,7 +21,7 @@ from ...studies import (
 )
 from ...training import NOISE
 from .. import plots
-from ..pictures import pictures
+from ..pictures import Picture, pictures
 from ..tables import Table, mean_sd, provenance_line
 
 _ELSEWHERE = "results/frontier.json, results/ablation-lenet300100.json, results/ablation-mlp1d.json"
@@ -31,7 +31,13 @@ _SOURCES = ", ".join([*(f"results/{name}{kind}.json" for name in _RECORDED for k
 
 def where_sparse_wins() -> Figure:
     """The map: moving sparse minus each rival, regime by regime, and what each cost."""
-    return plots.standings([row for row in standings() if row.on_map], "Where moving connections wins, and where not")
+    rows = [row for row in standings() if row.on_map]
+    ahead = {
+        column: sum(row.gap(column).verdict == "more" for row in rows if column in row.sides)
+        for column in ("small dense", "static mask", "dense")
+    }
+    counts = ", ".join(f"of {column} {n} times" for column, n in ahead.items())
+    return plots.standings(rows, f"Moving connections is ahead {counts}, in {len(rows)} regimes")
 
 
 def _cell(row: Standing, column: str) -> str:
@@ -96,8 +102,14 @@ def by_noise(sparsity: float, names: Collection[str] | None = None) -> dict[str,
 
 def accuracy_by_noise(sparsity: float = 0.98) -> Figure:
     """Accuracy against the share of noise, everybody."""
-    title = f"MLP 300-100 on 6,000 images of MNIST, 20 epochs; {100 * sparsity:g}% sparse, or as many weights"
-    return plots.accuracy_along({"": by_noise(sparsity)}, plots.NOISE_AXIS, "{} x", title)
+    found = by_noise(sparsity)
+    means = _means(found, ("RigL, L1", "small dense", "static mask"), max(NOISE))
+    title = f"Beside {max(NOISE)} x as much noise, {100 * sparsity:g}% sparse or as many weights: {means}"
+    return plots.accuracy_along({"": found}, plots.NOISE_AXIS, "{} x", title)
+
+
+def _means(found: plots.Found, names: Iterable[str], place: float) -> str:
+    return ", ".join(f"{name} {np.mean(found[name][place]):.1f}%" for name in names)
 
 
 def _along(family: str, panel: Callable[[Regime], str], place: Callable[[Regime], int]) -> dict[str, plots.Found]:
@@ -113,13 +125,18 @@ def _along(family: str, panel: Callable[[Regime], str], place: Callable[[Regime]
 def accuracy_by_length() -> Figure:
     """Accuracy against the length of the training, by the number of images."""
     panels = _along("length", lambda r: f"{r.examples:,} images", lambda r: r.epochs)
-    return plots.accuracy_along(panels, "epochs", title="LeNet-300-100 on MNIST; 95% sparse, or as many weights")
+    (told, most) = list(panels.items())[-1]
+    longest = max(regime.epochs for regime in REGIMES["length"])
+    means = _means(most, ("dense", "RigL", "static mask", "small dense"), longest)
+    return plots.accuracy_along(panels, "epochs", title=f"95% sparse or as many weights, {told}: {means}")
 
 
 def accuracy_by_memory() -> Figure:
     """Accuracy against the bytes of training state that each may have, on two tasks."""
     panels = _along("memory", lambda r: r.told.split(",")[0], lambda r: r.state // 2**20)
-    return plots.accuracy_along(panels, "MB of training state", title="As wide and as sparse as the bytes allow")
+    most = max(regime.state // 2**20 for regime in REGIMES["memory"])
+    means = "; ".join(f"{task}: {_means(of, ('RigL', 'small dense'), most)}" for task, of in panels.items())
+    return plots.accuracy_along(panels, "MB of training state", title=f"In {most} MB, {means}")
 
 
 def accuracy_by_structure() -> Figure:
@@ -130,7 +147,15 @@ def accuracy_by_structure() -> Figure:
             for name, side in in_regime("structure", regime, sparsity).items():
                 panel = panels.setdefault(regime.told.split(", ")[1], {})
                 panel.setdefault(name, {})[sparsity] = list(side.by_seed.values())
-    return plots.accuracy_along(panels, "sparsity", "{:.2%}", "MNIST; as sparse as said, or as many weights")
+    most = max(regime.sparsities)
+    means = "; ".join(
+        "{} {:.1f} or {:.1f}%".format(
+            network, *(np.mean(of[name][most]) for name in ("RigL, uniform", "RigL, constant fan-in"))
+        )
+        for network, of in panels.items()
+    )
+    title = f"{100 * most:g}% sparse, zeros anywhere or as many in every row: {means}"
+    return plots.accuracy_along(panels, "sparsity", "{:.2%}", title)
 
 
 def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dict[str, tuple[float, float]]]:
@@ -149,8 +174,35 @@ def pixels_read(times: int = 19, sparsity: float = 0.98) -> Figure:
     """What the first layer comes to read beside 19 times as many inputs of noise."""
     maps, shares = what_is_read(times, sparsity)
     told = {name: f"{name}: {100 * start:.0f}%, then {100 * end:.0f}%" for name, (start, end) in shares.items()}
-    title = f"Connections that read a pixel, beside {times} x as many inputs of noise, {100 * sparsity:g}% sparse"
+    title = f"Grown by gradient, they come to read the digits: {times} x as much noise, {100 * sparsity:g}% sparse"
     return plots.inputs_read({told[name]: np.reshape(counts, (28, 28)) for name, counts in maps.items()}, title)
+
+
+def _watched() -> dict[str, np.ndarray]:
+    """Way -> connections of each pixel [epochs, 28, 28], from the start on."""
+    return {
+        run["config"]["recipe"]["name"]: np.reshape(run["read"]["by_epoch"], (-1, 28, 28))
+        for run in load_results("first-layer")["runs"]
+    }
+
+
+def first_layer(epochs: Sequence[int] = (0, 1, 2, 5, 20)) -> Figure:
+    """Where the first layer's connections go, beside nine times as many inputs of noise."""
+    counts = {way: {_after(epoch): by_epoch[epoch] for epoch in epochs} for way, by_epoch in _watched().items()}
+    return plots.inputs_over_time(counts, "Nobody told the network where the digits are")
+
+
+def first_layer_moving() -> Iterator[Figure]:
+    """The same, epoch by epoch."""
+    watched = _watched()
+    highest = max(by_epoch.max() for by_epoch in watched.values())
+    for epoch in range(len(next(iter(watched.values())))):
+        counts = {way: by_epoch[epoch] for way, by_epoch in watched.items()}
+        yield plots.inputs_read(counts, _after(epoch), highest=highest)
+
+
+def _after(epoch: int) -> str:
+    return f"after {epoch} epoch{'s' * (epoch > 1)}" if epoch else "at the start"
 
 
 def _table(family: str) -> Table:
@@ -166,6 +218,7 @@ _OF_A_FAMILY = {
     "structure": (accuracy_by_structure,),
 }
 FIGURES = (
+    Picture("first_layer", "results/first-layer.json", first_layer, moving=first_layer_moving),
     *pictures(_SOURCES, where_sparse_wins),
     *(
         picture

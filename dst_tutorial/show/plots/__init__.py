@@ -6,7 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart, and neve
 from .atlas import point_of_atlas
 from .breakeven import break_even_maps, from_sparsity, times_by_sparsity
 from .comparisons import effects, frontier, waterfall
-from .look import LOOKS, NAMES, PALETTES, SLIDE, style, with_guess
+from .look import LOOKS, NAMES, PALETTES, SLIDE, Answer, for_slides, in_words, style, with_guess
 from .machine import at_best
 from .masks import explored_over_time, mask_evolution, mask_moment, mask_product, topology_update
 from .regimes import NOISE_AXIS, Found, accuracy_along, point_of_noise, standings
@@ -17,6 +17,7 @@ from .topologies import (
     degrees,
     drop_schedules,
     exploration_and_survival,
+    inputs_over_time,
     inputs_read,
     neurons_lost,
     shares_by_update,

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ...studies import Entry
 from .look import BLACK, BLUE, GREEN, PURPLE, VERMILLION, new_figure, styled
@@ -23,10 +26,11 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     figure = new_figure(
         10,
         3.8,
-        f"Test accuracy ends at {point.mean[-1]:.1f} ± {point.sd[-1]:.1f}% ({len(point.final)} seeds; band: where a "
-        f"further run lands, at the end {low[-1]:.1f} to {high[-1]:.1f}); with a mask that never moves at "
-        f"{static.mean[-1]:.1f}%. By prune interval: {told}. Explored: {100 * point.explored:.1f}% of all positions; "
-        f"{100 * point.kept:.0f}% of the first connections are left.{fresh}",
+        f"Test accuracy ends at {point.mean[-1]:.1f} ± {point.sd[-1]:.1f}%; with a mask that never moves at "
+        f"{static.mean[-1]:.1f}%.{fresh}",
+        f"{len(point.final)} seeds; band: where a further run lands, at the end {low[-1]:.1f} to {high[-1]:.1f}. By "
+        f"prune interval: {told}. Explored: {100 * point.explored:.1f}% of all positions; {100 * point.kept:.0f}% of "
+        "the first connections are left.",
     )
     figure.set_layout_engine("none")  # an answer takes a third of the time that a computed layout takes
     left = figure.add_axes((0.07, 0.15, 0.47, 0.74))
@@ -40,7 +44,7 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     if live:
         left.plot(epochs[: len(live)], live, "o-", color=BLACK, label="fresh run")
     left.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xlim=(0.7, len(epochs) + 0.3))
-    left.set(ylim=(max(0, 20 * ((min(*low, *static_low, *live) - 2) // 20)), 100))
+    _by_error(left)
     left.legend(loc="lower right")
 
     places = range(len(by_interval))
@@ -48,23 +52,30 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     ends, sds = [e.mean[-1] for e in entries], [e.sd[-1] for e in entries]
     above.errorbar(places, ends, sds, fmt="o", color=VERMILLION, capsize=3)
     above.set_ylabel("accuracy (%)")
-    above.set_title("after the last epoch, ± SD over seeds", fontsize=9)
-    middle = sum(ends) / len(ends)
-    ranges = [(m - sd, m + sd) for m, sd in zip(ends, sds, strict=True)]
-    above.set_ylim(min(middle - 5, *(low for low, _ in ranges)), max(middle + 5, *(high for _, high in ranges)))
+    above.set_title("after the last epoch, ± SD over seeds", fontsize="small")
+    _by_error(above)
     below.plot(places, [100 * e.explored for e in entries], "s-", color=GREEN, label="explored")
     below.plot(places, [100 * e.kept for e in entries], "^--", color=BLUE, label="first ones kept")
     if live_topology:
         for share, marker in zip(live_topology, "s^", strict=True):
             below.plot([here], [100 * share], marker, color=BLACK, markersize=8)
     below.set(xlabel="prune interval (steps)", ylabel="%", ylim=(0, 105))
-    below.legend(fontsize=8, loc="center right")
+    below.legend(fontsize="x-small", loc="center right")
     for axes in (above, below):
         axes.axvline(here, color=BLACK, alpha=0.15, linewidth=12)
         axes.set_xticks(places, ["never" if i is None else str(i) for i in by_interval])
         axes.set_xlim(-0.4, len(entries) - 0.6)
     above.tick_params(labelbottom=False)
     return figure
+
+
+def _by_error(axes: Axes) -> None:
+    """Equal steps for equal factors of the error: half a point is seen at 95%, and the limits stay for all points."""
+    axes.set_yscale("function", functions=(lambda a: -np.log(np.maximum(100 - a, 0.1)), lambda e: 100 - np.exp(-e)))
+    axes.set_ylim(8, 98)
+    axes.set_yticks([20, 50, 70, 80, 90, 95])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _every(interval: int | None) -> str:

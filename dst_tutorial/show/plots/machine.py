@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .look import BLUE, ORANGE, SLIDE, new_figure, styled
+from .look import BLUE, ORANGE, SLIDE, ends, new_figure, styled
 
 _LIMITS = {"memory": (BLUE, ""), "arithmetic": (ORANGE, "//")}
 
@@ -23,7 +23,10 @@ def at_best(times: Mapping[str, Mapping[str, float]], energy: Mapping[str, Mappi
         f"{kind} {_short(times[kind][limit])} ms, limited by {limit}, and {_short(sum(energy[kind].values()))} µJ"
         for kind, limit in limits.items()
     )
-    figure = new_figure(SLIDE, 0.5 * len(times) + 1.7, f"At best: {told}.")
+    least = {kind: times[kind][limit] for kind, limit in limits.items()}
+    figure = new_figure(
+        SLIDE, 0.5 * len(times) + 1.7, f"At best, in milliseconds: {ends(least, '{:.3g}')}.", f"At best: {told}."
+    )
     left, right = figure.subplots(1, 2, sharey=True)
     for kind, limit in limits.items():
         milliseconds, start = times[kind][limit], 0.0

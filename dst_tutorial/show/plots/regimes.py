@@ -9,13 +9,26 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
 from ...studies import COLUMNS, DST, Difference, Side, Standing
-from .look import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, SLIDE, VERMILLION, new_figure, styled
+from .look import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    PURPLE,
+    SKY,
+    SLIDE,
+    VERMILLION,
+    ends,
+    new_figure,
+    sentence,
+    styled,
+)
 
-_CELLS = {  # of a verdict: colour, sign, hatch
-    "more": (GREEN, "▲", None),
-    "less": (VERMILLION, "▼", None),
-    "level": (GREY, "=", None),
-    "undecided": (BLACK, "?", "///"),
+_CELLS = {  # of a verdict: colour, sign
+    "more": (GREEN, "▲"),
+    "less": (VERMILLION, "▼"),
+    "level": (GREY, "="),
+    "undecided": ("white", "?"),
 }
 _HEADS = {
     "dense": "dense",
@@ -76,7 +89,14 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
         for row in rows
     )
     height = 0.9 + 0.345 * len(rows)
-    figure = new_figure(SLIDE, height, f"Moving sparse minus each rival, test accuracy in points. {told}.")
+    in_short = "; ".join(
+        f"{column}: ahead in {sum(gap.verdict == 'more' for gap in gaps)}, behind in "
+        f"{sum(gap.verdict == 'less' for gap in gaps)} of {len(gaps)}"
+        for column in COLUMNS
+        if (gaps := [row.gap(column) for row in rows if column != DST and column in row.sides])
+    )
+    finding = f"{sentence(title)}Moving connections beside each rival, regime by regime. Beside {in_short}."
+    figure = new_figure(SLIDE, height, finding, f"Moving sparse minus each rival, test accuracy in points. {told}.")
     axes = figure.subplots()
     columns = [DST, *(column for column in COLUMNS if column != DST)]
     for y, row in enumerate(rows):
@@ -87,18 +107,15 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
             side, big = row.sides[column], f"{row.sides[column].accuracy:.1f}%"
             if column != DST:
                 gap = row.gap(column)
-                colour, sign, hatch = _CELLS[gap.verdict]
+                colour, sign = _CELLS[gap.verdict]
                 axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor=colour, alpha=0.22, linewidth=0))
-                if hatch:
-                    axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor="none", edgecolor=GREY,
-                                             hatch=hatch, linewidth=0, alpha=0.35))  # fmt: skip
                 big = f"{sign} {_points(gap)}"
-            axes.text(x, y - 0.17, big, ha="center", va="center", fontsize=9, weight="bold")
+            axes.text(x, y - 0.17, big, ha="center", va="center", fontsize="small", weight="bold")
             who = "" if side.name == column else f"{_SHORT_NAMES.get(side.name, side.name)}: "
-            axes.text(x, y + 0.24, f"{who}{_cost(side)}", ha="center", va="center", fontsize=6.5)
+            axes.text(x, y + 0.24, f"{who}{_cost(side)}", ha="center", va="center", fontsize="xx-small")
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_yticks(range(len(rows)), [row.told for row in rows], fontsize=9)
-    axes.set_xticks(range(len(columns)), [_HEADS[column] for column in columns], fontsize=10, weight="bold")
+    axes.set_yticks(range(len(rows)), [row.told for row in rows], fontsize="small")
+    axes.set_xticks(range(len(columns)), [_HEADS[column] for column in columns], fontsize="medium", weight="bold")
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     axes.grid(False)
@@ -118,13 +135,19 @@ def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", 
     told = ". ".join(
         f"{panel}: {_told(found, tick)}" if panel else _told(found, tick) for panel, found in panels.items()
     )
-    figure = new_figure(SLIDE, 4.4, f"Test accuracy by {label}. {told}.")
+    last = "; ".join(
+        f"{f'{panel}, ' if panel else ''}{tick.format(place)}: {ends(there)}"
+        for panel, found in panels.items()
+        for place in [list(next(iter(found.values())))[-1]]
+        for there in [{name: float(np.mean(by[place])) for name, by in found.items() if place in by}]
+    )
+    figure = new_figure(SLIDE, 4.4, f"{sentence(title)}Test accuracy by {label}. At {last}.", f"{told}.")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (panel, found) in zip(every, panels.items(), strict=True):
         _lines(axes, found, label, tick)
         axes.set_title(panel)
     every[0].set_ylabel("test accuracy (%)")
-    figure.legend(*every[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     figure.suptitle(title)
     return figure
 
@@ -139,8 +162,10 @@ def point_of_noise(found: Found, times: int, maps: Mapping[str, Sequence[int]],
     """
     told = "".join(f" A fresh run of {name} has come to {curve[-1]:.1f}%." for name, curve in live.items() if curve)
     told += f" Drawn thick: {chosen}." if chosen else ""
-    alt = f"Test accuracy: {_told(found, '{} x')}. Connections that read pixels: {_told_shares(shares)}.{told}"
-    figure = new_figure(SLIDE, 6.4, alt)
+    here = {name: float(np.mean(by[times])) for name, by in found.items()}
+    finding = f"Beside {times} x as many inputs of noise {ends(here)}.{told}"
+    numbers = f"Test accuracy: {_told(found, '{} x')}. Connections that read pixels: {_told_shares(shares)}."
+    figure = new_figure(SLIDE, 6.4, finding, numbers)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2.2))
     axes = above.subplots()
     _lines(axes, found, NOISE_AXIS, "{} x", chosen)
@@ -152,7 +177,7 @@ def point_of_noise(found: Found, times: int, maps: Mapping[str, Sequence[int]],
             axes.plot(place, curve[-1], "*", color=_LOOKS[name][0], markeredgecolor=BLACK, markersize=17,
                       label=f"{name}, trained now")  # fmt: skip
     axes.set_title(title)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     _maps_of_pixels(below, maps, shares)
     return figure
 
@@ -189,7 +214,9 @@ def _maps_of_pixels(figure: Figure | SubFigure, maps: Mapping[str, Sequence[int]
     for axes, (name, counts) in zip(panels, maps.items(), strict=True):
         image = axes.imshow(np.reshape(counts, (28, 28)), cmap="magma", vmin=0, vmax=most)
         start, end = shares[name]
-        axes.set_title(f"{name}: pixels are read\nby {100 * start:.0f}%, in the end by {100 * end:.0f}%", fontsize=10)
+        axes.set_title(
+            f"{name}: pixels are read\nby {100 * start:.0f}%, in the end by {100 * end:.0f}%", fontsize="medium"
+        )
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
     figure.colorbar(image, ax=list(panels), label="connections of a pixel", shrink=0.8)

@@ -7,7 +7,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from scipy.sparse import csc_matrix, csr_matrix
 
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SLIDE, VERMILLION, new_axes, new_figure, styled
+from .look import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SLIDE,
+    VERMILLION,
+    ends,
+    new_axes,
+    new_figure,
+    sentence,
+    styled,
+)
 
 
 @styled
@@ -23,9 +38,12 @@ def bytes_held(ledgers: Mapping[str, Mapping[str, int]], title: str = "") -> Fig
         "transient": ("#DDDDDD", "--"),
     }
     totals = {form: sum(kinds.values()) for form, kinds in ledgers.items()}
-    figure, axes = new_axes(
-        9, 0.75 * len(ledgers) + 1.6, "; ".join(f"{form}: {n / 1e6:.1f} MB" for form, n in totals.items()) + "."
+    told = "; ".join(
+        f"{form}: {', '.join(f'{kind} {n / 1e6:.2f} MB' for kind, n in kinds.items())}"
+        for form, kinds in ledgers.items()
     )
+    finding = f"{sentence(title)}Megabytes held: {ends({form: n / 1e6 for form, n in totals.items()}, '{:.1f}')}."
+    figure, axes = new_axes(9, 0.75 * len(ledgers) + 1.6, finding, f"{told}.")
     for form, kinds in ledgers.items():
         left = 0.0
         for kind, n in kinds.items():
@@ -38,7 +56,7 @@ def bytes_held(ledgers: Mapping[str, Mapping[str, int]], title: str = "") -> Fig
         handles=[Patch(facecolor=looks[k][0], hatch=looks[k][1], edgecolor="white", label=k) for k in shown],
         loc="outside lower center",
         ncols=len(shown),
-        fontsize=9,
+        fontsize="small",
     )
     axes.invert_yaxis()
     axes.set(xlabel="megabytes held while training", title=title, xlim=(0, 1.15 * max(totals.values()) / 1e6))
@@ -121,7 +139,8 @@ def bytes_by_sparsity(sparsities: Sequence[float], series: Mapping[str, Sequence
     """
     there = {name: float(np.interp(marked, sparsities, values)) for name, values in series.items()} if marked else {}
     told = "; ".join(f"{name} {value:.1f}%" for name, value in there.items())
-    figure, axes = new_axes(9, 4.4, f"Bytes by sparsity, in percent of dense. At {100 * (marked or 0):g}%: {told}.")
+    at = f" At {100 * marked:g}% sparsity: {told}." if marked else ""
+    figure, axes = new_axes(9, 4.4, f"{sentence(title)}Bytes by sparsity, in percent of dense.{at}")
     looks = zip(series.items(), (BLUE, VERMILLION, GREEN, PURPLE), ("-", "--", "-.", ":"), strict=False)
     for (name, values), colour, line in looks:
         label = f"{name}: {there[name]:.1f}%" if name in there else name
@@ -129,7 +148,7 @@ def bytes_by_sparsity(sparsities: Sequence[float], series: Mapping[str, Sequence
         if name in there:
             axes.plot(100 * marked, there[name], "o", color=colour)
     axes.axhline(100, color=BLACK, linewidth=1)
-    axes.annotate("dense", (100 * sparsities[0], 100), textcoords="offset points", xytext=(2, 4), fontsize=9)
+    axes.annotate("dense", (100 * sparsities[0], 100), textcoords="offset points", xytext=(2, 4), fontsize="small")
     if marked:
         axes.axvline(100 * marked, color=GREY, linestyle=":", linewidth=1)
     axes.set(xlabel="sparsity (%)", ylabel="bytes (% of dense)", title=title, ylim=(0, None))
@@ -142,17 +161,21 @@ def layer_budgets(budgets: Mapping[str, Mapping[str, float]], ylabel: str, title
     """Numbers by layer, a bar an allocation: `budgets[allocation][layer]`, on a logarithmic axis."""
     layers = list(next(iter(budgets.values())))
     told = "; ".join(f"{name}: {', '.join(f'{k} {v:,.0f}' for k, v in row.items())}" for name, row in budgets.items())
-    figure = new_figure(SLIDE, 4, f"{ylabel.capitalize()} by layer. {told}.")
+    most = "; ".join(
+        f"{name}: {100 * max(row.values()) / sum(row.values()):.0f}% are in {max(row, key=row.get)}"
+        for name, row in budgets.items()
+    )
+    figure = new_figure(SLIDE, 4, f"{sentence(title)}{ylabel.capitalize()} by layer. {most}.", f"{told}.")
     axes, width = figure.subplots(), 0.8 / len(budgets)
     looks = zip(budgets.items(), ("#BBBBBB", BLUE, GREEN, PURPLE), ("", "//", "..", "xx"), strict=False)
     for i, ((name, row), colour, hatch) in enumerate(looks):
         places = np.arange(len(layers)) + (i - (len(budgets) - 1) / 2) * width
         bars = axes.bar(places, list(row.values()), width, color=colour, hatch=hatch, edgecolor="white", label=name)
-        axes.bar_label(bars, [_short(v) for v in row.values()], fontsize=9)
+        axes.bar_label(bars, [_short(v) for v in row.values()], fontsize="small")
     axes.set(yscale="log", ylabel=ylabel, title=title, xticks=range(len(layers)), xticklabels=layers)
     axes.grid(False, axis="x")
     axes.margins(y=0.12)
-    figure.legend(loc="outside upper center", ncols=len(budgets))
+    figure.legend(loc="outside lower center", ncols=len(budgets))
     return figure
 
 

@@ -5,7 +5,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .look import BLUE, GREEN, GREY, LOOKS, NAMES, ORANGE, PURPLE, VERMILLION, new_axes, new_figure, styled
+from .look import (
+    BLUE,
+    GREEN,
+    GREY,
+    LOOKS,
+    NAMES,
+    ORANGE,
+    PURPLE,
+    SLIDE,
+    VERMILLION,
+    ends,
+    new_axes,
+    new_figure,
+    sentence,
+    styled,
+)
 
 
 @styled
@@ -18,7 +33,9 @@ def drop_schedules(fractions: Mapping[str, Sequence[float]], stop: float, title:
         times = 100 * stop * np.linspace(0, 1, len(values))
         axes.plot(times, 100 * np.array(values), line, color=colour, label=name)
     axes.axvline(100 * stop, color=GREY, linestyle=":")
-    axes.annotate("no update from here on", (100 * stop, 0), textcoords="offset points", xytext=(4, 4), fontsize=9)
+    axes.annotate(
+        "no update from here on", (100 * stop, 0), textcoords="offset points", xytext=(4, 4), fontsize="small"
+    )
     axes.set(xlabel="training done (%)", ylabel="dropped (%)", title=title, xlim=(0, 102), ylim=(0, None))
     axes.legend()
     return figure
@@ -57,7 +74,11 @@ def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: st
         f"{100 * np.mean(age <= updates[n] / 10):.0f}% came in the last tenth of the updates"
         for n, age in counts.items()
     )
-    figure, axes = new_axes(9, 3.2, f"The age of the connections at the end. {told}.")
+    old = {NAMES.get(n, n): 100 * float(np.mean(age == updates[n])) for n, age in counts.items()}
+    finding = (
+        f"{sentence(title)}The age of the connections at the end. From the start on there: {ends(old, '{:.0f}%')}."
+    )
+    figure, axes = new_axes(9, 3.2, finding, f"{told}.")
     for name, age in counts.items():
         colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
         shares = 100 * np.bincount(age, minlength=updates[name] + 1).cumsum() / len(age)
@@ -66,26 +87,35 @@ def ages(counts: Mapping[str, np.ndarray], updates: Mapping[str, int], title: st
         axes.step(times, shares, line, where="post", color=colour, label=NAMES.get(name, name))
     axes.set(xlabel="age (% of all updates)", title=title, ylim=(0, 100))
     axes.set_ylabel("connections\nat most so old (%)")
-    axes.annotate("the rest: there from the start", (50, 97), ha="center", va="top", fontsize=9)
+    axes.annotate("the rest: there from the start", (50, 97), ha="center", va="top", fontsize="small")
     axes.legend()
     return figure
 
 
+def _middle(picture: np.ndarray) -> np.ndarray:
+    """Its middle half, down and across."""
+    down, across = (size // 4 for size in picture.shape)
+    return picture[down : len(picture) - down, across : picture.shape[1] - across]
+
+
 @styled
-def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = "connections") -> Figure:
-    """Connections (or paths) out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale."""
+def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = "connections",
+                highest: float | None = None) -> Figure:  # fmt: skip
+    """Connections (or paths) out of each input pixel, a picture each: `degrees[name]` [height, width], on one scale.
 
-    def middle_of(picture: np.ndarray) -> np.ndarray:
-        down, across = (size // 4 for size in picture.shape)
-        return picture[down : len(picture) - down, across : picture.shape[1] - across]
-
-    middle = {name: middle_of(picture).mean() for name, picture in degrees.items()}
+    `highest`: of that scale; the highest of these, if none.
+    """
+    middle = {name: _middle(picture).mean() for name, picture in degrees.items()}
     told = "; ".join(
         f"{name}: {middle[name]:.1f} a pixel in the middle half, {picture.mean():.1f} on average"
         for name, picture in degrees.items()
     )
-    figure = new_figure(2.9 * len(degrees) + 0.9, 3.3, f"How many {what} leave each input pixel. {told}.")
-    highest = max(picture.max() for picture in degrees.values())
+    ratios = {name: float(middle[name] / picture.mean()) for name, picture in degrees.items()}
+    finding = (
+        f"How many {what} leave each input pixel; the middle half, beside the average: {ends(ratios, '{:.1f} times')}."
+    )
+    figure = new_figure(2.9 * len(degrees) + 0.9, 3.3, f"{sentence(title)}{finding}", f"{told}.")
+    highest = highest or max(picture.max() for picture in degrees.values())
     panels = figure.subplots(1, len(degrees), squeeze=False)[0]
     for axes, (name, picture) in zip(panels, degrees.items(), strict=True):
         image = axes.imshow(picture, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest")
@@ -93,6 +123,37 @@ def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = 
         axes.grid(False)
     figure.colorbar(image, ax=list(panels), label=what, shrink=0.8)
     figure.suptitle(title)
+    return figure
+
+
+@styled
+def inputs_over_time(counts: Mapping[str, Mapping[str, np.ndarray]], title: str = "") -> Figure:
+    """Connections out of each input pixel: a row a way to train, a column a moment, all on one scale.
+
+    `counts[way][moment]` [height, width].
+    """
+    moments = list(next(iter(counts.values())))
+    told = "; ".join(
+        f"{way}: {', '.join(f'{picture.sum():,.0f} {moment}' for moment, picture in by.items())}"
+        for way, by in counts.items()
+    )
+    last = {way: by[moments[-1]] for way, by in counts.items()}
+    ratios = ", ".join(f"{way} {_middle(picture).mean() / picture.mean():.1f}" for way, picture in last.items())
+    finding = f"Connections out of each pixel; {moments[-1]} the middle half has, times the average: {ratios}."
+    figure = new_figure(
+        SLIDE, 0.6 + 2.1 * len(counts), f"{sentence(title)}{finding}", f"Connections to pixels: {told}."
+    )
+    highest = max(float(np.percentile(picture, 99.5)) for by in counts.values() for picture in by.values())
+    panels = figure.subplots(len(counts), len(moments), squeeze=False)
+    for row, (line, (way, by)) in enumerate(zip(panels, counts.items(), strict=True)):
+        for axes, (moment, picture) in zip(line, by.items(), strict=True):
+            axes.imshow(picture, cmap="magma", vmin=0, vmax=highest, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            if not row:
+                axes.set_title(moment, fontsize="medium")
+        line[0].set_ylabel(way, fontsize="medium")
+    figure.suptitle(title, fontsize="large")
     return figure
 
 
@@ -106,7 +167,10 @@ def neurons_lost(shares: Mapping[str, Mapping[float, tuple[float, float]]], titl
         f"{name}: {', '.join(f'{100 * (a + b):.1f}% at {100 * s:g}%' for s, (a, b) in by.items())}"
         for name, by in shares.items()
     )
-    figure, axes = new_axes(9, 3.4, f"Hidden units without a path from the inputs, or to the outputs. {told}.")
+    most = max(s for by in shares.values() for s in by)
+    lost = {name: 100 * sum(by[most]) for name, by in shares.items()}
+    finding = f"Hidden units without a path from the inputs, or to the outputs. At {100 * most:g}% {ends(lost)}."
+    figure, axes = new_axes(9, 3.4, f"{sentence(title)}{finding}", f"{told}.")
     sparsities = list(next(iter(shares.values())))
     width = 0.8 / len(shares)
     looks = zip(shares.items(), (ORANGE, PURPLE, BLUE), ("", "//", "xx"), strict=False)
@@ -150,7 +214,7 @@ def similarity(tables: Mapping[str, tuple[Sequence[str], np.ndarray]], title: st
     for axes, (name, (labels, table)) in zip(panels, tables.items(), strict=True):
         image = axes.imshow(100 * table, cmap="cividis", vmin=0, vmax=100)
         for (i, j), value in np.ndenumerate(table):
-            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
+            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize="x-small",
                       color="black" if value > 0.6 else "white")  # fmt: skip
         axes.set(xticks=range(len(labels)), yticks=range(len(labels)), title=NAMES.get(name, name))
         axes.set_xticklabels(labels, rotation=90)
@@ -169,13 +233,13 @@ def degrees(fans: Mapping[str, Mapping[str, np.ndarray]], title: str = "") -> Fi
         for kind, by in fans.items()
         for when, d in by.items()
     )
-    figure = new_figure(10, 3.4, f"Connections of a unit. {told}.")
+    figure = new_figure(10, 3.4, f"{sentence(title)}Connections of a unit, {' and '.join(fans)} it.", f"{told}.")
     for axes, (kind, by) in zip(figure.subplots(1, len(fans), squeeze=False)[0], fans.items(), strict=True):
         for (when, d), (colour, line) in zip(by.items(), ((GREY, "--"), (BLUE, "-"), (ORANGE, "-."), (GREEN, ":")),
                                              strict=False):  # fmt: skip
             axes.plot(np.sort(d)[::-1], np.arange(1, len(d) + 1) * 100 / len(d), line, color=colour,
                       label=NAMES.get(when, when))  # fmt: skip
         axes.set(xlabel=f"connections {kind} a unit", ylabel="units with at least so many (%)", ylim=(0, 102))
-        axes.legend(fontsize=9)
+        axes.legend(fontsize="small")
     figure.suptitle(title)
     return figure
