@@ -3,7 +3,7 @@
 The package behind the notebooks. Its folders are chapters: each imports only those above it in this list, by the names
 that their `__init__.py` hands on.
 
-    positions, randomness, choices, paths, provenance   the ground, which everything may use
+    positions, randomness, choices, paths, progress, provenance   the ground, which everything may use
     kernels         what truly sparse layers call: loops over the active weights, in several backends
     layers          simulated and truly sparse layers, and what makes a network of them
     topology        drop and grow: the engine, its rules, SET and RigL, measures of masks

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from numba import cfunc, njit
 from numba.core.event import Listener, install_listener
-from tqdm.auto import tqdm
+
+from ..progress import tqdm
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,18 @@
 """What a notebook's first cell sets up: the versions, the clock, pictures with alt text."""
 
+import base64
+import html
 import io
 import os
 from typing import TypeVar
 
 import torch
 from IPython import get_ipython
+from IPython.display import Javascript, display
 from matplotlib.figure import Figure
 
 from .. import __version__
+from ..show import plots
 from ..training import is_cached
 
 MODES = ("demo", "class", "full")
@@ -33,21 +37,63 @@ def by_mode(*, demo: T, classroom: T, full: T) -> T:
     return {"demo": demo, "class": classroom, "full": full}[mode()]
 
 
+# A slider's handle has no name of its own in core ipywidgets: it gets that of its label, and what its readout says.
+SLIDERS_BY_NAME = """
+(() => {
+  const set = (element, name, value) => element.getAttribute(name) === value || element.setAttribute(name, value);
+  const tell = () => document.querySelectorAll(".widget-hslider").forEach(slider => {
+    const [label, readout] = [".widget-label", ".widget-readout"].map(part => slider.querySelector(part));
+    if (!label || !readout) return;
+    set(readout, "aria-label", label.textContent);
+    slider.querySelectorAll(".noUi-handle").forEach(handle => {
+      set(handle, "aria-label", label.textContent);
+      set(handle, "aria-valuetext", readout.textContent);
+    });
+  });
+  new MutationObserver(tell).observe(document.body, {childList: true, subtree: true, characterData: true});
+  tell();
+})();
+"""
+
+
 def start() -> None:
-    """Show figures with their alt text from here on, and say what this notebook runs on."""
+    """Show figures with their alt text and name sliders from here on, and say what this notebook runs on."""
     if ipython := get_ipython():
-        ipython.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt)
+        ipython.display_formatter.formatters["text/html"].for_type(Figure, as_html)
+        display(Javascript(SLIDERS_BY_NAME))
     data = "MNIST" if is_cached() else "MNIST not fetched yet"
-    print(f"dst_tutorial {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {data}")
-    print(f"mode {mode()!r} (set DST_TUTORIAL_MODE to one of {', '.join(MODES)} for another)")
+    threads = torch.get_num_threads()
+    print(f"dst_tutorial {__version__}, torch {torch.__version__}")
+    print(f"{threads} thread{'s' * (threads > 1)}; {data}; {mode()} mode")
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file's bytes, at its own resolution."""
+DPI = 100  # pixels of a page to an inch, matplotlib's own
+
+
+def png(figure: Figure, dots: int = 1) -> bytes:
+    """The figure as a PNG file's bytes, with so many dots to a pixel of the page; as fine as it wants to be itself."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=max(figure.dpi, dots * DPI))
     return buffer.getvalue()
 
 
-def _png_with_alt(figure: Figure) -> tuple[bytes, dict[str, str]]:
-    return png(figure), {"alt": figure.get_label()}
+def image(figure: Figure, dots: int = 1) -> str:
+    """An `<img>` that takes its room at once and shrinks with a page, its alt text the figure's finding."""
+    finding, _ = plots.in_words(figure)
+    width, height = (round(DPI * inches) for inches in figure.get_size_inches())
+    return (
+        f'<img alt="{html.escape(finding, quote=True)}" width="{width}" height="{height}" decoding="sync" '
+        f'style="max-width: 100%; height: auto" '
+        f'src="data:image/png;base64,{base64.b64encode(png(figure, dots)).decode()}">'
+    )
+
+
+def numbers(figure: Figure) -> str:
+    """All that is drawn, in words, folded away; "" if the finding says it."""
+    _, told = plots.in_words(figure)
+    return f"<details><summary>in numbers</summary>{html.escape(told)}</details>" if told else ""
+
+
+def as_html(figure: Figure) -> str:
+    """What a notebook shows of a figure. Of a PNG's own alt text JupyterLab and nbconvert show nothing."""
+    return image(figure, dots=2) + numbers(figure)

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ..kernels import instead_of_torch
 from ..layers import SparseConv2d, SparseLinear, count_weights, modes_kept, sparse_layers
+from ..progress import tqdm
 from ..randomness import stream
 from ..topology import DynamicSparsity, Mask, Masks, Static, masks_of
 from . import checkpoint as checkpoints

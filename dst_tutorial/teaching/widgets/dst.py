@@ -9,7 +9,7 @@ from ...show import plots
 from ...studies import CHOICES, EPOCHS, Atlas, Point, load_atlas, train_point
 from ...topology import exploration_rate, overlap
 from ...training import Epoch, Run
-from .explorer import slider
+from .explorer import choice, slider
 from .live import LiveExplorer
 
 NAMES = {
@@ -60,7 +60,9 @@ class DstExplorer(LiveExplorer):
     def __init__(self) -> None:
         first = Point()
         controls = {
-            name: slider([(WORDS.get(v, str(v)), v or NEVER) for v in values], getattr(first, name), NAMES[name])
+            name: (choice if isinstance(values[-1], str) else slider)(
+                [(WORDS.get(v, str(v)), v or NEVER) for v in values], getattr(first, name), NAMES[name]
+            )
             for name, values in CHOICES.items()
         }
         super().__init__(controls, _about())

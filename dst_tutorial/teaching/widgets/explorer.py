@@ -3,16 +3,14 @@
 An explorer is a function of its controls' values that returns a Figure, whose label is its alt text.
 """
 
-import base64
 import html
 from collections.abc import Callable, Iterable
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ..notebook import png
-
-DPI = 100  # matplotlib's own: a pixel of the picture is one of the page
+from ...show import plots
+from ..notebook import DPI, image, numbers
 
 
 class Picture(ipw.HTML):
@@ -23,16 +21,17 @@ class Picture(ipw.HTML):
         self.add_class("dst-explorer-picture")
         self._tallest = 0
 
-    def show(self, figure: Figure, controls: Iterable[ipw.Widget] = ()) -> None:
-        """`controls` are told to screen readers: a slider's own handle has no name in core ipywidgets."""
+    def show(self, figure: Figure) -> None:
         self._tallest = max(self._tallest, round(DPI * figure.get_size_inches()[1]) + 60)  # two lines of text
         self.layout.min_height = f"{self._tallest}px"
-        self.value = as_html(figure, ", ".join(map(_told, controls)))
+        self.value = as_html(figure)
 
-    def attempt(self, draw: Callable[[], Figure], controls: Iterable[ipw.Widget] = ()) -> None:
-        """Show what `draw` makes, or its error: in a widget's callback nobody would see it."""
+    def attempt(self, draw: Callable[[], Figure], meanwhile: str = "") -> None:
+        """Show what `draw` makes, or its error: in a widget's callback nobody would see it. `meanwhile` it says so."""
+        if meanwhile:
+            self.value = f'<p role="status">{meanwhile}</p>{self.value}'
         try:
-            self.show(draw(), controls)
+            self.show(draw())
         except Exception as error:
             self.show_error(error)
 
@@ -40,36 +39,25 @@ class Picture(ipw.HTML):
         self.value = f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
 
 
-def _told(control: ipw.Widget) -> str:
-    """Its name and its value, in the words on the page."""
-    return f"{control.description} {getattr(control, 'label', control.value)}"
+def as_html(figure: Figure) -> str:
+    """The image that appears whole, and its text, which screen readers say at a change."""
+    finding, _ = plots.in_words(figure)
+    return f'{image(figure)}<p aria-live="polite">{html.escape(finding)}</p>{numbers(figure)}'
 
 
-def as_html(figure: Figure, unseen: str = "") -> str:
-    """An image that takes its room at once and appears whole, and its text, which screen readers say at a change.
+def explorer(draw: Callable[..., Figure], meanwhile: str = "", **controls: ipw.Widget) -> ipw.VBox:
+    """`draw(**values)` below its controls, drawn anew at every move. An error is shown where the picture was.
 
-    They say `unseen` before it.
+    meanwhile   what is said while it is drawn, if that takes long
     """
-    alt = html.escape(figure.get_label(), quote=True)
-    data = base64.b64encode(png(figure)).decode()
-    width, height = (round(DPI * inches) for inches in figure.get_size_inches())
-    return (
-        f'<img alt="{alt}" width="{width}" height="{height}" decoding="sync" style="max-width: 100%; height: auto" '
-        f'src="data:image/png;base64,{data}"><p aria-live="polite">'
-        f'<span style="position: absolute; clip-path: inset(50%)">{html.escape(unseen)} </span>{alt}</p>'
-    )
-
-
-def explorer(draw: Callable[..., Figure], **controls: ipw.Widget) -> ipw.VBox:
-    """`draw(**values)` below its controls, drawn anew at every move. An error is shown where the picture was."""
     picture = Picture()
 
     def drawn() -> Figure:
         return draw(**{name: control.value for name, control in controls.items()})
 
-    picture.show(drawn(), controls.values())  # an error at the first values is the cell's error
+    picture.show(drawn())  # an error at the first values is the cell's error
     for control in controls.values():
-        control.observe(lambda _: picture.attempt(drawn, controls.values()), names="value")
+        control.observe(lambda _: picture.attempt(drawn, meanwhile), names="value")
     return ipw.VBox([row(controls.values()), picture])
 
 
@@ -88,5 +76,18 @@ def slider(options: Iterable, value: object, description: str) -> ipw.SelectionS
         description=description,
         continuous_update=False,
         style={"description_width": "initial"},
-        layout={"width": f"{200 + 7 * (longest + len(description))}px"},  # room for the words on either side
+        layout={"width": f"{170 + 8 * (longest + len(description))}px", "max_width": "95%"},  # room for the words
+    )
+
+
+def choice(options: Iterable, value: object, description: str) -> ipw.Dropdown:
+    """One of some names, or of (name, value) pairs."""
+    options = list(options)
+    longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in options)
+    return ipw.Dropdown(
+        options=options,
+        value=value,
+        description=description,
+        style={"description_width": "initial"},
+        layout={"width": f"{60 + 8 * (longest + len(description))}px", "max_width": "95%"},
     )

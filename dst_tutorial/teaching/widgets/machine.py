@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ...choices import choose
 from ...show import plots
 from ...timing import PUBLISHED, Roofline, kinds_at, microjoules, on_threads, roofline, work
-from .explorer import explorer, slider
+from .explorer import choice, explorer, slider
 from .storage import SPARSITIES
 
 HERE = "this machine, one thread"
@@ -43,7 +43,7 @@ def machine_explorer() -> ipw.VBox:
     """Choose a machine, move the layer: where is memory the limit, and where arithmetic?"""
     return explorer(
         draw_at_best,
-        machine=slider(MACHINES, HERE, "machine"),
+        machine=choice(MACHINES, HERE, "machine"),
         width=slider(WIDTHS, 4096, "width"),
         batch=slider(BATCHES, 1, "batch"),
         sparsity=slider(SPARSITIES, 0.95, "sparsity"),

@@ -1,17 +1,15 @@
 """Notebook 05: the mask time machine."""
 
-import io
-from pathlib import Path
+import base64
+import html
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
-from PIL import Image
 
-from ...paths import write
 from ...show import plots
+from ...show.pictures import animated
 from ...training import History
-from ..notebook import png
-from .explorer import Picture, row, slider
+from .explorer import Picture, choice, row
 
 FRAME_MS = 400  # of the player and of the GIF
 
@@ -27,18 +25,11 @@ def draw_moment(history: History, layer: str, update: int, palette: str = "okabe
     return plots.mask_moment(before, after, palette, title)
 
 
-def save_gif(history: History, layer: str, file: Path | str, palette: str = "okabe-ito", most: int = 60) -> Path:
-    """All moments of a layer as an animation for slides; of very long histories `most` of them, evenly spaced.
-
-    OSError where the file cannot be written.
-    """
+def gif(history: History, layer: str, palette: str = "okabe-ito", most: int = 60) -> bytes:
+    """All moments of a layer as an animation for slides; of very long histories `most` of them, evenly spaced."""
     count = len(history.snapshots)
     chosen = sorted({round(i * (count - 1) / max(min(most, count) - 1, 1)) for i in range(min(most, count))})
-    frames = [Image.open(io.BytesIO(png(draw_moment(history, layer, i, palette)))).convert("RGB") for i in chosen]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
-    write(Path(file), buffer.getvalue())
-    return Path(file)
+    return animated((draw_moment(history, layer, i, palette) for i in chosen), FRAME_MS)
 
 
 class TimeMachine(ipw.VBox):
@@ -52,13 +43,13 @@ class TimeMachine(ipw.VBox):
             raise ValueError("this history has no masks: the network was dense")
         self.history = history
         layers, last = list(history.snapshots[0].masks), len(history.snapshots) - 1
-        self.layer = slider(layers, layers[min(1, len(layers) - 1)], "layer")
-        self.palette = slider(tuple(plots.PALETTES), "okabe-ito", "colours")
+        self.layer = choice(layers, layers[min(1, len(layers) - 1)], "layer")
+        self.palette = choice(tuple(plots.PALETTES), "okabe-ito", "colours")
         self.update = ipw.IntSlider(min=0, max=last, value=min(1, last), description="update",
                                     continuous_update=False, style={"description_width": "initial"})  # fmt: skip
         self.play = ipw.Play(min=0, max=last, value=self.update.value, interval=FRAME_MS)
         ipw.link((self.play, "value"), (self.update, "value"))
-        self.save = ipw.Button(description="Save a GIF", tooltip="Every update of this layer, for your slides")
+        self.save = ipw.Button(description="Make a GIF", tooltip="Every update of this layer, for your slides")
         self.status = ipw.HTML()
         self.picture = Picture()
         self._show()
@@ -70,18 +61,17 @@ class TimeMachine(ipw.VBox):
         ])  # fmt: skip
 
     def _show(self, *_) -> None:
-        self.picture.attempt(
-            lambda: draw_moment(self.history, self.layer.value, self.update.value, self.palette.value),
-            (self.update, self.palette, self.layer),
-        )
+        self.picture.attempt(lambda: draw_moment(self.history, self.layer.value, self.update.value, self.palette.value))
 
     def _save(self, _) -> None:
+        """A link in the page: the reader's browser has a folder to write to, this notebook may have none."""
         self.status.value = "Drawing ..."
+        name = f"mask_{self.layer.value}.gif"
         try:
-            file = save_gif(self.history, self.layer.value, f"mask_{self.layer.value}.gif", self.palette.value)
-            self.status.value = f"Saved {file} beside this notebook."
+            data = base64.b64encode(gif(self.history, self.layer.value, self.palette.value)).decode()
+            self.status.value = f'<a download="{name}" href="data:image/gif;base64,{data}">Download {name}</a>'
         except Exception as error:
-            self.status.value = f"Not saved: {error}. Start Jupyter in a folder that you may write to."
+            self.status.value = f"<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
 
 
 time_machine = TimeMachine

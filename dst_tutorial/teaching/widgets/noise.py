@@ -10,7 +10,7 @@ from ...show import figures, plots
 from ...studies import FINAL, REGIMES, load_results, tuned, winner
 from ...topology import out_degrees
 from ...training import NOISE, Dataset, Epoch, LeNet300100, Run, beside_noise, load_mnist_6000, train
-from .explorer import slider
+from .explorer import choice, slider
 from .live import LiveExplorer
 
 REGIME = dict(zip(NOISE, REGIMES["noise"], strict=True))
@@ -83,7 +83,7 @@ class NoiseExplorer(LiveExplorer):
         controls = {
             "times": slider([(f"{n} x", n) for n in NOISE], first.times, "noise for each pixel"),
             "sparsity": slider(SPARSITIES, first.sparsity, "sparsity"),
-            "contender": slider(TRAINED, first.contender, "to be trained"),
+            "contender": choice(TRAINED, first.contender, "to be trained"),
         }
         told = f"Recorded: {len(FINAL)} seeds, {self.epochs} epochs of 6,000 digits. A fresh run takes seconds."
         super().__init__(controls, told)

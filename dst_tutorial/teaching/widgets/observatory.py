@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...show import plots
 from ...topology import Masks, ages, exploration, in_degrees, jaccard, neurons, out_degrees, paths, returns, survival
 from ...training import History
-from .explorer import explorer, slider
+from .explorer import choice, explorer
 
 MOMENTS = 10  # of a run, where each costs a picture or a walk through the network
 ALL = "all layers"
@@ -156,6 +156,6 @@ def observatory(runs: Runs) -> ipw.VBox:
     layers = _check(runs)
     return explorer(
         lambda what, layer: draw_observation(runs, what, layer),
-        what=slider(tuple(OBSERVATIONS), "exploration and survival", "look at"),
-        layer=slider((ALL, *layers), ALL, "layer"),
+        what=choice(tuple(OBSERVATIONS), "exploration and survival", "look at"),
+        layer=choice((ALL, *layers), ALL, "layer"),
     )
