@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-FIRST := $(firstword $(sort $(wildcard notebooks/*.ipynb)))
+FIRST := $(firstword $(sort $(wildcard notebooks/0[1-9]_*.ipynb)))
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # make setup TORCH=cpu: torch without CUDA, a gigabyte where Linux otherwise gets five (any backend that uv knows)
 BACKEND := $(if $(TORCH),--torch-backend $(TORCH))
@@ -35,7 +35,7 @@ lab: setup ## open JupyterLab on the first notebook (LAB="--no-browser" adds opt
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(LAB) $(FIRST)
 
 demo: setup ## serve the explorers alone, on http://127.0.0.1:8866
-	$(BIN)/voila demo/explorers.ipynb --Voila.ip=127.0.0.1 --no-browser $(VOILA)
+	cd demo && JUPYTER_PATH=$(CURDIR)/demo $(CURDIR)/$(BIN)/voila explorers.ipynb $(VOILA)
 
 test: setup ## lint, unit and property tests, all notebooks in demo mode, the browser test
 	$(BIN)/ruff check .
