@@ -101,9 +101,11 @@ def filled_in(path: Path, outputs: str | None = None) -> nbformat.NotebookNode:
 def readme() -> str:
     """The README with its badges and its results table made anew."""
     text = README.read_text(encoding="utf-8")
+    figures = HERE.parent / "figures"
     blocks = {
-        "badges": BADGES.format(name=notebooks()[0].name) + "\n",
-        "results": (HERE.parent / "figures" / "slide6_results.md").read_text(encoding="utf-8"),
+        "badges": BADGES.format(name=notebooks()[1].name) + "\n",  # 00 is for a room
+        "beside dense": (figures / "beside_dense.md").read_text(encoding="utf-8"),
+        "results": (figures / "slide6_results.md").read_text(encoding="utf-8"),
     }
     for name, block in blocks.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
@@ -158,8 +160,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            widget = "application/vnd.jupyter.widget-view+json"
-            cell.outputs = [o for o in cell.outputs if widget not in o.get("data", {})]
+            live = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+            cell.outputs = [o for o in cell.outputs if live.isdisjoint(o.get("data", {}))]
 
 
 @app.command()

@@ -19,7 +19,10 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
+WALKTHROUGH, *LESSONS = NOTEBOOKS  # 00, of a room's ninety minutes, and those with exercises
+
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 
 
 def cells(path, kind=None):
@@ -44,7 +47,8 @@ def test_it_has_the_skeleton(path):
     titles = re.findall(r"^# .+$", prose, re.M)
     assert len(titles) == 1
     assert titles[0].startswith(f"# {int(path.name[:2])}. ")
-    order = ["**You will be able to**", "**Time**: demo", "**What you will see**", "## What we saw", "## Exercises"]
+    order = ["**You will be able to**", "**Time**: demo", "**What you will see**", "## What we saw"]
+    order += ["## Exercises"] * (path in LESSONS)
     places = [prose.index(mark) for mark in order]
     assert places == sorted(places)
     verbs = re.findall(r"^- \*\w+\*", prose[places[0] : places[1]], re.M)
@@ -53,7 +57,24 @@ def test_it_has_the_skeleton(path):
     assert tags == ["header", "bootstrap", "navigation"]
     assert cells(path)[0].metadata.tags == ["header"]
     assert cells(path)[-1].metadata.tags == ["navigation"]
-    assert len(re.findall(r"^\*\*Exercise \d\*\* \(\d+ minutes, (?:easy|medium|hard)\)", prose, re.M)) == 2
+    exercises = re.findall(r"^\*\*Exercise \d\*\* \(\d+ minutes, (?:easy|medium|hard)\)", prose, re.M)
+    assert len(exercises) == (2 if path in LESSONS else 0)
+
+
+def test_the_walkthrough_takes_ninety_minutes():
+    """Its sections follow each other, from 0:00 to 1:30."""
+    sections = re.findall(r"^## .+ · (\d):(\d\d), (\d+) minutes$", text(WALKTHROUGH), re.M)
+    assert len(sections) >= 7
+    now = 0
+    for hours, minutes, length in sections:
+        assert 60 * int(hours) + int(minutes) == now
+        now += int(length)
+    assert now == 90
+    for note in ("*Late?*", "*People ask*"):
+        assert (
+            len(re.findall(rf"(?:^|[.] ){re.escape(note)}", text(WALKTHROUGH), re.M)) == len(sections) - 1
+        )  # no questions
+    assert len(cells(WALKTHROUGH, "code")) <= 30
 
 
 @every_notebook
@@ -114,13 +135,14 @@ def test_its_outputs_are_those_of_the_one_command(path):
             assert output.output_type != "error"
             assert output.get("name") != "stderr", output.text
             assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
-            if "image/png" in output.get("data", {}):
+            assert "image/png" not in output.get("data", {}), "a picture without alt text: begin with start()"
+            for alt in re.findall(r'<img alt="([^"]*)"', "".join(output.get("data", {}).get("text/html", ""))):
                 pictures += 1
-                assert len(output.metadata["image/png"]["alt"]) > 20
+                assert 40 < len(alt) < 500  # a sentence or two; numbers fold away below
     assert pictures >= 3
 
 
-@every_notebook
+@every_lesson
 def test_the_stubs_are_the_head_of_their_solutions(path):
     module = import_module(f"dst_tutorial.teaching.exercises.{path.stem[3:]}")
     stubs = [c.source for c in cells(path, "code") if "= ...  # your code" in c.source]

@@ -199,7 +199,7 @@ def tracked_text():
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     for name in names:
-        if (ROOT / name).exists() and not name.endswith((".png", ".gz", ".npz", ".safetensors")):
+        if (ROOT / name).exists() and not name.endswith((".png", ".gif", ".gz", ".npz", ".safetensors")):
             yield name, (ROOT / name).read_text()
 
 

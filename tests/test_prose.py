@@ -103,11 +103,11 @@ def test_papers_are_cited_by_name_and_year_alone():
 
 @every_notebook
 def test_there_are_not_too_many_words(path):
-    """Ten words of prose to a line of code, at most."""
+    """Ten words of prose to a line of code, at most; 00 has a speaker's notes, too."""
     cells = own_cells(path)
     words = sum(len(plain(cell.source).split()) for cell in cells if cell.cell_type == "markdown")
     lines = sum(bool(line.strip()) for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines())
-    assert words <= 10 * lines
+    assert words <= (16 if path.name.startswith("00") else 10) * lines
 
 
 @every_notebook
