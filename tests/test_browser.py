@@ -285,6 +285,19 @@ def test_every_control_of_every_explorer_in_jupyterlab(page, lab, errors, name, 
     assert not errors
 
 
+def test_a_notebook_that_is_opened_again_shows_no_error(page, lab):
+    """Its progress bars are closed: of a notebook's own kind errors would be left."""
+    run_all(page, lab, "03_dst_loop.ipynb")
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(2_000)
+    page.goto(f"{lab}/lab/tree/notebooks/03_dst_loop.ipynb?token={TOKEN}")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+    page.locator(".dst-explorer-picture img").first.wait_for(timeout=60_000)  # its kernel is alive
+    assert page.locator(".jp-OutputArea-output").count() > 10
+    assert not page.get_by_text("Error displaying widget").count()
+    assert not page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count()
+
+
 @pytest.mark.parametrize("width", [WIDTH, PHONE])
 def test_every_control_of_every_explorer_in_voila(page, voila, errors, width):
     """As `make demo` serves them; no page is wider than its screen, and no request leaves this machine."""

@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator
 
 from .look import SLIDE, ends, new_axes, new_figure, sentence, styled
 from .timing import METHODS
@@ -44,6 +45,7 @@ def times_by_sparsity(times: Mapping[str, Mapping[float | None, float]], least: 
     axes.invert_xaxis()
     axes.set_xticks([1 - s for s in all_sparsities], [f"{100 * s:g}%" for s in all_sparsities], rotation=45)
     axes.minorticks_off()
+    axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return figure
 

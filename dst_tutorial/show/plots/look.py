@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's, darkened until a line of each is seen on white (3:1), and apart by lightness where hues look alike
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, BLACK = (
@@ -194,7 +195,8 @@ def styled(function):
 
 def _head(figure: Figure) -> None:
     """A finding stands above the whole figure, in as many lines as it takes."""
-    if len(figure.axes) == 1 and not figure.texts:
+    laid_out = isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
+    if len(figure.axes) == 1 and not figure.texts and laid_out:
         (axes,) = figure.axes
         figure.suptitle(axes.get_title(), fontsize=axes.title.get_fontsize())
         axes.set_title("")

@@ -50,7 +50,7 @@ def exploration_and_survival(steps: Mapping[str, Sequence[int]], explored: Mappi
         "connections"
         for n, e in explored.items()
     )
-    figure = new_figure(10, 3.4, f"Exploration and survival over the training. At the end {told}.")
+    figure = new_figure(10, 3.4, f"{sentence(title)}Exploration and survival over the training. At the end {told}.")
     for axes, series, label in zip(figure.subplots(1, 2), (explored, survived),
                                    ("ever active (% of all positions)", "first connections never dropped (%)"),
                                    strict=True):  # fmt: skip
@@ -58,8 +58,9 @@ def exploration_and_survival(steps: Mapping[str, Sequence[int]], explored: Mappi
             colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
             axes.step(steps[name], [100 * v for v in values], line, where="post", color=colour,
                       label=NAMES.get(name, name))  # fmt: skip
-        axes.set(xlabel="step", ylabel=label, ylim=(0, None), title=title)
+        axes.set(xlabel="step", ylabel=label, ylim=(0, None))
     axes.legend()
+    figure.suptitle(title)
     return figure
 
 
