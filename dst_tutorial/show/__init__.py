@@ -9,5 +9,6 @@ from . import figures, plots
 from .claims import CLAIMS, complaints, judged, ledger
 from .gallery import changed_results, write_all
 from .headlines import HEADLINES, headline_ledger, not_carried, sentences, stated, takeaways
+from .pictures import animated
 from .plots import for_slides
 from .tables import markdown, provenance_line

@@ -38,7 +38,8 @@ def by_mode(*, demo: T, classroom: T, full: T) -> T:
 
 
 # A slider's handle has no name of its own in core ipywidgets: it gets that of its label, and what its readout says.
-SLIDERS_BY_NAME = """
+# And arrow keys in a dropdown choose from it: JupyterLab would go to another cell.
+CONTROLS_FOR_ALL = """
 (() => {
   const set = (element, name, value) => element.getAttribute(name) === value || element.setAttribute(name, value);
   const tell = () => document.querySelectorAll(".widget-hslider").forEach(slider => {
@@ -50,6 +51,9 @@ SLIDERS_BY_NAME = """
       set(handle, "aria-valuetext", readout.textContent);
     });
   });
+  window.addEventListener("keydown", event => {
+    if (event.target.matches?.(".widget-dropdown select")) event.stopPropagation();
+  }, true);
   new MutationObserver(tell).observe(document.body, {childList: true, subtree: true, characterData: true});
   tell();
 })();
@@ -57,10 +61,10 @@ SLIDERS_BY_NAME = """
 
 
 def start() -> None:
-    """Show figures with their alt text and name sliders from here on, and say what this notebook runs on."""
+    """Show figures with their alt text, and controls that all can use, from here on; say what this notebook runs on."""
     if ipython := get_ipython():
         ipython.display_formatter.formatters["text/html"].for_type(Figure, as_html)
-        display(Javascript(SLIDERS_BY_NAME))
+        display(Javascript(CONTROLS_FOR_ALL))
     data = "MNIST" if is_cached() else "MNIST not fetched yet"
     threads = torch.get_num_threads()
     print(f"dst_tutorial {__version__}, torch {torch.__version__}")

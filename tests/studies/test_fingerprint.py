@@ -36,4 +36,4 @@ def test_all_that_runs_in_a_training_is_looked_at():
     sys.setprofile(None)
     behind = {file for pattern in BEHIND for file in package.glob(pattern)}
     assert len(ran & behind) > 10
-    assert {file.stem for file in ran - behind} == {"atlas", "recipes", "choices", "ledger"}
+    assert {file.stem for file in ran - behind} == {"atlas", "recipes", "choices", "ledger", "progress"}

@@ -174,17 +174,20 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
     everything = [value for line in points.values() for p in line for value in p["accuracies"]]
     means = sorted(float(np.mean(p["accuracies"])) for line in points.values() for p in line)
     gap = max(range(1, len(means)), key=lambda i: means[i] - means[i - 1])
-    below[0].set(ylim=(min(everything) - 0.1, means[gap - 1] + 0.3))
-    above[0].set(ylim=(min(v for v in everything if v > means[gap - 1] + 0.3) - 0.05, max(everything) + 0.05),
-                 ylabel="test accuracy (%)")  # fmt: skip
+    broken_at = (means[gap - 1] + means[gap]) / 2
+    low, high = ([v for v in everything if (v < broken_at) is below_it] for below_it in (True, False))
+    below[0].set(ylim=(min(low) - 0.1, max(low) + 0.1))
+    above[0].set(ylim=(min(high) - 0.05, max(high) + 0.05), ylabel="test accuracy (%)")
     for point in points["modern"]:
         above[0].annotate(f"{100 * point['sparsity']:g}%", (point["weights"], np.mean(point["accuracies"])),
                           xytext=(0, 10), textcoords="offset points", ha="center", fontsize="small", zorder=10,
                           color=LOOKS["modern"][0], bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5,
                           "alpha": 0.7})  # fmt: skip
-    for name, (words, panel, at, offset, anchor) in _LABELS.items():
+    for name in filter(points.__contains__, _LABELS):  # in this order: same results, same bytes
+        words, panel, at, offset, anchor = _LABELS[name]
         kind = list(kinds)[panel]
-        point = sorted((p for p in points[name] if kind in p), key=lambda p: p[kind])[at]
+        ordered = sorted((p for p in points[name] if kind in p), key=lambda p: p[kind])
+        point = ordered[min(at, len(ordered) - 1)]
         above[panel].annotate(words, (point[kind], np.mean(point["accuracies"])), xytext=offset, ha=anchor,
                               textcoords="offset points", color=LOOKS[name][0], zorder=9,
                               fontweight="bold" if name in _IN_FRONT else "normal")  # fmt: skip

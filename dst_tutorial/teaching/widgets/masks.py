@@ -6,8 +6,7 @@ import html
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ...show import plots
-from ...show.pictures import animated
+from ...show import animated, plots
 from ...training import History
 from .explorer import Picture, choice, row
 
