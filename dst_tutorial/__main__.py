@@ -143,7 +143,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time networks in every form, inference and training: outputs compared first, then median and quartiles."""
-    from .show import figures, markdown
+    from .show import figures, markdown, threads_of
     from .studies import expected_seconds, record_timing
     from .timing import METHODS, WORKS, benchmark
 
@@ -154,7 +154,7 @@ def bench(
     log.info("%d benchmark(s), about %.1f minutes in all", len(tasks), expected / 60)
     results = []
     for task in tasks:
-        log.info("{case}: {work}, batch {batch}, {threads} thread(s)".format(**task))
+        log.info("{case}: {work}, batch {batch}, ".format(**task) + threads_of(task["threads"]))
         results.append(benchmark.bench(**task, sparsity=sparsity, devices=device, **options))
         if record:
             record_timing("benchmark", results[-1])

@@ -11,4 +11,4 @@ from .gallery import changed_results, write_all
 from .headlines import HEADLINES, headline_ledger, not_carried, sentences, stated, takeaways
 from .pictures import animated
 from .plots import for_slides
-from .tables import markdown, provenance_line
+from .tables import markdown, provenance_line, threads_of

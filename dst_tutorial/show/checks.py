@@ -13,6 +13,7 @@ from ..layers import count_weights, csr_bytes, dense_bytes, format_bytes, masked
 from ..studies import load_masks, load_results, slide8, slides
 from ..timing import row_of, rows_of
 from ..training import SlideCNN
+from .tables import threads_of
 
 REPRODUCED, NOT_REPRODUCED, ARTEFACT, NOT_MEASURED = "reproduced", "not reproduced", "artefact", "not measured"
 GPU = "none at hand"
@@ -121,7 +122,9 @@ def _runs(recipe: str) -> list[dict]:
 
 
 def _cpu_of(runs: list[dict]) -> str:
-    return ", ".join(sorted({"{cpu}, {threads} thread(s)".format(**(run["provenance"] | run)) for run in runs}))
+    return ", ".join(
+        sorted({f"{by['cpu']}, {threads_of(by['threads'])}" for by in (run["provenance"] | run for run in runs)})
+    )
 
 
 def _last(recipe: str, key: str) -> list[float]:

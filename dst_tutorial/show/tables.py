@@ -85,16 +85,29 @@ def _sparsity(config: dict) -> str:
     return f"{100 * sparsity:g}%" if recipe["sparsify"] else "dense"
 
 
+def threads_of(number: int) -> str:
+    """So many threads, in words."""
+    return f"{number} thread{'s' * (number > 1)}"
+
+
+def _seeds_of(seeds: set[int]) -> str:
+    """In words: seeds in a row as the first and the last of them."""
+    low, high = min(seeds), max(seeds)
+    in_a_row = len(seeds) > 3 and len(seeds) == high - low + 1
+    return f"{low} to {high}" if in_a_row else ", ".join(map(str, sorted(seeds)))
+
+
 def provenance_line(results: dict) -> str:
     """One sentence: where the numbers of a result file come from."""
     runs = results["runs"]
-    seeds = sorted({run["config"]["seed"] for run in runs})
-    machines = sorted({"torch {torch} on {threads} thread(s) of {cpu}".format(**run["provenance"]) for run in runs})
-    dates = sorted({run["provenance"]["date"] for run in runs})
+    made = [run["provenance"] for run in runs]
+    machines = sorted({f"torch {by['torch']} on {threads_of(by['threads'])} of {by['cpu']}" for by in made})
+    dates = sorted({by["date"] for by in made})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     kind = "validation" if "validation" in results["data_set"] else "test"
     return (
-        f"Mean ± sample standard deviation over seeds {', '.join(map(str, seeds))}; {results['data_set']}; "
+        f"Mean ± sample standard deviation over seeds {_seeds_of({run['config']['seed'] for run in runs})}; "
+        f"{results['data_set'].replace('mnist', 'MNIST')}; "
         f"{runs[0]['config']['epochs']} epochs; last-epoch {kind} accuracy. Run {when} "
         f"with {'; '.join(machines)}."
     )

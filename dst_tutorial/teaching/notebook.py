@@ -12,7 +12,7 @@ from IPython.display import Javascript, display
 from matplotlib.figure import Figure
 
 from .. import __version__
-from ..show import plots
+from ..show import plots, threads_of
 from ..training import is_cached
 
 MODES = ("demo", "class", "full")
@@ -66,9 +66,8 @@ def start() -> None:
         ipython.display_formatter.formatters["text/html"].for_type(Figure, as_html)
         display(Javascript(CONTROLS_FOR_ALL))
     data = "MNIST" if is_cached() else "MNIST not fetched yet"
-    threads = torch.get_num_threads()
     print(f"dst_tutorial {__version__}, torch {torch.__version__}")
-    print(f"{threads} thread{'s' * (threads > 1)}; {data}; {mode()} mode")
+    print(f"{threads_of(torch.get_num_threads())}; {data}; {mode()} mode")
 
 
 DPI = 100  # pixels of a page to an inch, matplotlib's own

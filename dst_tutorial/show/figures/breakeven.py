@@ -6,7 +6,7 @@ from ...studies import latest_first, load_timings, machine
 from ...timing import DENSE, SPARSE, Roofline, fewer_bytes_from, medians_by_sparsity, pays_from
 from .. import plots
 from ..pictures import pictures
-from ..tables import Table
+from ..tables import Table, threads_of
 
 
 def _recorded(threads: int = 1) -> dict:
@@ -75,7 +75,7 @@ def break_even_line(run: dict) -> str:
     return (
         "From which sparsity on the method takes no longer, and CSR fewer bytes: inference of one square layer, "
         f"medians of {run['rounds']} calls in turns, read off between the measured sparsities; "
-        f"{run['threads']} thread(s) of {machine(run)} ({roof}, measured on the spot), "
+        f"{threads_of(run['threads'])} of {machine(run)} ({roof}, measured on the spot), "
         f"torch {run['provenance']['torch']}, "
         f"{run['provenance']['date']}."
     )

@@ -10,7 +10,7 @@ from ...studies import by_recipe_and_sparsity, latest_first, load_timings, machi
 from ...timing import METHODS, Row, row_of, rows_of
 from .. import plots
 from ..pictures import pictures
-from ..tables import Table, facts_of, table_of
+from ..tables import Table, facts_of, table_of, threads_of
 
 
 def ten_calls() -> Figure:
@@ -77,7 +77,7 @@ def slide8_rows(runs: list[dict]) -> list[dict[str, str]]:
         for run in runs:
             mine, dense = (row_of(rows_of(run), name, device) for name in (method, "dense"))
             where = f"{machine(run)}, " if len(machines) > 1 else ""
-            where += f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+            where += f"{threads_of(run['threads'])}"
             line[f"{where}: ms [quartiles]"] = _milliseconds(mine)
             line[f"{where}: speed (dense = 1)"] = f"{dense.times(mine):.2f}" if mine and dense else "–"
         table.append(line)
@@ -139,10 +139,10 @@ def timing_line(runs: list[dict]) -> str:
     rounds = sorted({run["rounds"] for run in runs})
     rounds = dict.fromkeys(map(str, (rounds[0], rounds[-1])))
     absent = [method for method in runs[0]["absent"] if all(method in run["absent"] for run in runs)]
+    epochs = " An epoch includes its data and topology updates." * any(run["work"] == "epoch" for run in runs)
     return (
         f"Outputs and losses are compared first. Median [quartiles] of {' to '.join(rounds)} calls in turns; before "
-        "each, two are not counted. A ratio is the median over the turns. An epoch includes its data and topology "
-        f"updates. All but ours train with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
+        f"each, two are not counted. A ratio is the median over the turns.{epochs} All but ours train with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
         f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
         f"Absent: {', '.join(absent) or 'none'}."
     )

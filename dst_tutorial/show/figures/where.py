@@ -103,9 +103,10 @@ def by_noise(sparsity: float, names: Collection[str] | None = None) -> dict[str,
 def accuracy_by_noise(sparsity: float = 0.98) -> Figure:
     """Accuracy against the share of noise, everybody."""
     found = by_noise(sparsity)
-    means = _means(found, ("RigL, L1", "small dense", "static mask"), max(NOISE))
+    front = ("RigL, L1", "small dense", "static mask")
+    means = _means(found, front, max(NOISE))
     title = f"Beside {max(NOISE)} x as much noise, {100 * sparsity:g}% sparse or as many weights: {means}"
-    return plots.accuracy_along({"": found}, plots.NOISE_AXIS, "{} x", title)
+    return plots.accuracy_along({"": found}, plots.NOISE_AXIS, "{} x", title, front)
 
 
 def _means(found: plots.Found, names: Iterable[str], place: float) -> str:

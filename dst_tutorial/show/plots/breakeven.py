@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 
-from .look import SLIDE, ends, new_axes, new_figure, sentence, styled
+from .look import WIDE, ends, new_axes, new_figure, sentence, styled
 from .timing import METHODS
 
 SHADES = colormaps["cividis"].reversed()
@@ -64,7 +64,7 @@ def break_even_maps(maps: Mapping[str, Mapping[tuple[int, int], float | None]], 
         for title, found in maps.items()
     )
     in_short = "; ".join(f"{against}: {_range(found, lowest)}" for against, found in maps.items())
-    figure = new_figure(SLIDE, 4, f"{sentence(title)}From which sparsity on it pays. {in_short}.", f"{told}.")
+    figure = new_figure(WIDE, 4, f"{sentence(title)}From which sparsity on it pays. {in_short}.", f"{told}.")
     panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
     for axes, (against, found) in zip(panels, maps.items(), strict=True):
         widths, batches = (sorted({key[i] for key in found}) for i in (0, 1))

@@ -21,11 +21,12 @@ from .look import (
     GREY,
     LOOKS,
     NAMES,
-    SLIDE,
     VERMILLION,
+    WIDE,
     new_axes,
     new_figure,
     sentence,
+    slanted,
     styled,
 )
 
@@ -52,7 +53,7 @@ def effects(groups: Mapping[str, Mapping[str, Difference]], title: str = "") -> 
     in_short = ", ".join(f"{verdict} in {verdicts[verdict]}" for verdict in _VERDICTS if verdicts[verdict])
     rows, margin = len(everything) + len(groups), everything[0].margin
     finding = f"{sentence(title)}Paired differences of test accuracy, in points: {in_short}."
-    figure, axes = new_axes(SLIDE, min(7.4, 1.2 + 0.22 * rows), finding, f"{told}.")
+    figure, axes = new_axes(WIDE, min(7.4, 1.2 + 0.22 * rows), finding, f"{told}.")
     size = min(0.85 * mpl.rcParams["font.size"], 52 * (figure.get_figheight() - 1.5) / rows)  # a row has no more room
     axes.axvspan(-margin, margin, color=GREY, alpha=0.18, linewidth=0)
     axes.axvline(0, color=BLACK, linewidth=0.8)
@@ -99,7 +100,7 @@ def waterfall(steps: Mapping[str, Sequence[float]], controls: Mapping[str, Seque
         f"{sentence(title)}Test accuracy, step by step, from {means[next(iter(steps))]:.2f}% to "
         f"{means[list(steps)[-1]]:.2f}%; most comes with {most}: {gained[most]:+.2f} points."
     )
-    figure, axes = new_axes(SLIDE, 4.6, finding, f"Means of seeds. {told}.")
+    figure, axes = new_axes(WIDE, 4.6, finding, f"Means of seeds. {told}.")
     lowest = min(map(min, everything.values())) - 0.25
     before = lowest
     for place, (name, values) in enumerate(everything.items()):
@@ -118,7 +119,9 @@ def waterfall(steps: Mapping[str, Sequence[float]], controls: Mapping[str, Seque
         axes.annotate(f"{mean:.2f}", (at, max(max(values), mean)), ha="center", xytext=(0, 5),
                       textcoords="offset points", fontsize="medium")  # fmt: skip
     places = [place + 0.5 * (name in controls) for place, name in enumerate(everything)]
-    axes.set_xticks(places, [fill(name, 13, break_long_words=False) for name in everything], fontsize="small")
+    tied = (name.replace("+ ", "+\N{NO-BREAK SPACE}") for name in everything)
+    names = list(everything) if slanted() else [fill(name, 10, break_long_words=False) for name in tied]
+    axes.set_xticks(places, names, fontsize="small", **slanted())
     axes.set(ylabel="test accuracy (%)", title=title, ylim=(lowest, None))
     axes.grid(axis="x", visible=False)
     return figure
@@ -128,7 +131,7 @@ _IN_FRONT = ("modern", "modern-static", "tuned-small-dense")  # of the frontier;
 _LABELS = {  # of its lines: words, panel, point, offset in points, anchor
     "modern": ("modern", 1, 0, (-8, -4), "right"),
     "modern-static": ("static mask", 1, 1, (8, -8), "left"),
-    "tuned-small-dense": ("small dense", 1, 1, (-10, 10), "right"),
+    "tuned-small-dense": ("small dense", 1, 1, (-2, 14), "center"),
     "lean": ("lean", 0, 1, (6, -10), "left"),
     "tuned-narrow-dense": ("narrow dense", 0, 0, (2, -14), "left"),
     "tuned-dense": ("dense", 0, 0, (0, 8), "center"),
@@ -158,7 +161,7 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
         )
         for name, line in points.items()
     )
-    figure = new_figure(SLIDE, 5, f"{sentence(title)}Test accuracy against what it costs.", f"{told}.")
+    figure = new_figure(WIDE, 5, f"{sentence(title)}Test accuracy against what it costs.", f"{told}.")
     above, below = figure.subplots(2, 3, sharex="col", sharey="row", height_ratios=(6, 1))
     kinds = {"weights": "weights", "macs": "multiplications for one image", "seconds": "seconds of training"}
     for upper, lower, (kind, label) in zip(above, below, kinds.items(), strict=True):
@@ -170,6 +173,7 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
         steps = (1, 3) if mpl.rcParams["font.size"] < 14 else (1,)
         lower.xaxis.set(major_locator=LogLocator(subs=steps), major_formatter=EngFormatter(sep=""),
                         minor_locator=NullLocator())  # fmt: skip
+        lower.margins(x=0.1)
         _broken(upper, lower)
     everything = [value for line in points.values() for p in line for value in p["accuracies"]]
     means = sorted(float(np.mean(p["accuracies"])) for line in points.values() for p in line)

@@ -19,6 +19,7 @@ ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, BLACK = (
 )  # fmt: skip
 GREY = "#8A8A8A"
 SLIDE = 12.3  # inches: the width inside the margins of a 16:9 slide
+WIDE = 9.6  # inches: as wide as a page, and on a phone the letters can still be read
 
 # Of a mask's four states, in the order of CHANGES. The slides' red and green look alike to many readers.
 PALETTES = {
@@ -109,6 +110,11 @@ def new_axes(width: float, height: float, finding: str, numbers: str = "") -> tu
     """The same with one panel in it."""
     figure = new_figure(width, height, finding, numbers)
     return figure, figure.subplots()
+
+
+def slanted() -> dict:
+    """How long names stand below an axis: on a slide, where letters are large, at a slant."""
+    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _chosen[-1] is ON_SLIDE else {}
 
 
 def in_words(figure: Figure) -> tuple[str, str]:

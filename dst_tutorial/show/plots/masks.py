@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from ...topology import Mask, changes, share_by_cell
-from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTES, SKY, SLIDE, VERMILLION, new_axes, new_figure, styled
+from .look import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTES, SKY, SLIDE, VERMILLION, WIDE, new_axes, new_figure, styled
 
 
 def _flat(mask: Mask) -> tuple[int, int]:
@@ -43,7 +43,7 @@ def topology_update(before: Mask, dropped: Mask, after: Mask, palette: str = "ok
     rows, columns = _flat(before)
     steps = (("at first", before, before), ("prune (drop)", before, dropped), ("regrow (grow)", dropped, after))
     figure = new_figure(
-        SLIDE,
+        WIDE,
         0.9 + 3 * (0.35 + 8 * rows / columns),
         f"Three masks of {rows} by {columns} weights: at first {before.active} are active; the drop leaves "
         f"{dropped.active}; growth brings them back to {after.active}, some of them elsewhere.",

@@ -1,6 +1,6 @@
 """Where sparse wins: the map of regimes, and what noise does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,9 +18,11 @@ from .look import (
     SKY,
     SLIDE,
     VERMILLION,
+    WIDE,
     ends,
     new_figure,
     sentence,
+    slanted,
     styled,
 )
 
@@ -127,10 +129,11 @@ Found = Mapping[str, Mapping[int, Sequence[float]]]  # contender -> where -> tes
 
 
 @styled
-def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", title: str = "") -> Figure:
+def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", title: str = "",
+                   front: Collection[str] = ()) -> Figure:  # fmt: skip
     """Test accuracy against what a family of regimes varies: a panel a task, a line a contender.
 
-    Lines are means, whiskers reach from the lowest to the highest.
+    Lines are means, whiskers reach from the lowest to the highest. `front`: contenders drawn thick, the others thin.
     """
     told = ". ".join(
         f"{panel}: {_told(found, tick)}" if panel else _told(found, tick) for panel, found in panels.items()
@@ -141,10 +144,10 @@ def accuracy_along(panels: Mapping[str, Found], label: str, tick: str = "{:,}", 
         for place in [list(next(iter(found.values())))[-1]]
         for there in [{name: float(np.mean(by[place])) for name, by in found.items() if place in by}]
     )
-    figure = new_figure(SLIDE, 4.4, f"{sentence(title)}Test accuracy by {label}. At {last}.", f"{told}.")
+    figure = new_figure(WIDE, 4.4, f"{sentence(title)}Test accuracy by {label}. At {last}.", f"{told}.")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (panel, found) in zip(every, panels.items(), strict=True):
-        _lines(axes, found, label, tick)
+        _lines(axes, found, label, tick, front)
         axes.set_title(panel)
     every[0].set_ylabel("test accuracy (%)")
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
@@ -168,7 +171,7 @@ def point_of_noise(found: Found, times: int, maps: Mapping[str, Sequence[int]],
     figure = new_figure(SLIDE, 6.4, finding, numbers)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 2.2))
     axes = above.subplots()
-    _lines(axes, found, NOISE_AXIS, "{} x", chosen)
+    _lines(axes, found, NOISE_AXIS, "{} x", (chosen,))
     axes.set_ylabel("test accuracy (%)")
     place = list(next(iter(found.values()))).index(times)
     axes.axvspan(place - 0.12, place + 0.12, color=GREY, alpha=0.18, linewidth=0)
@@ -195,15 +198,18 @@ def _told_shares(shares: Mapping[str, tuple[float, float]]) -> str:
     )
 
 
-def _lines(axes: Axes, found: Found, label: str, tick: str, chosen: str = "") -> None:
+def _lines(axes: Axes, found: Found, label: str, tick: str, front: Collection[str] = ()) -> None:
     for name, by in found.items():
         colour, marker, line = _LOOKS[name]
         means = np.array([np.mean(seeds) for seeds in by.values()])
         ends = np.array([[min(seeds), max(seeds)] for seeds in by.values()]).T
+        in_front = name in front
+        thin = front and not in_front
         axes.errorbar(range(len(by)), means, np.abs(ends - means), color=colour, marker=marker, linestyle=line,
-                      capsize=2, elinewidth=0.8, label=name, linewidth=3.5 if name == chosen else None)  # fmt: skip
+                      capsize=2, elinewidth=0.8, label=name, linewidth=3 if in_front else 1.2 if thin else None,
+                      markersize=4 if thin else None, zorder=3 if in_front else 2)  # fmt: skip
     places = list(next(iter(found.values())))
-    axes.set_xticks(range(len(places)), [tick.format(place) for place in places])
+    axes.set_xticks(range(len(places)), [tick.format(place) for place in places], **slanted())
     axes.set_xlabel(label)
 
 

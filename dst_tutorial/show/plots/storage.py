@@ -15,8 +15,8 @@ from .look import (
     ORANGE,
     PURPLE,
     SKY,
-    SLIDE,
     VERMILLION,
+    WIDE,
     ends,
     new_axes,
     new_figure,
@@ -68,9 +68,7 @@ def bytes_held(ledgers: Mapping[str, Mapping[str, int]], title: str = "") -> Fig
 def dense_and_sparse(masks: Sequence[np.ndarray], title: str = "") -> Figure:
     """Slide 2: a small network drawn twice, with all its connections and with the active ones. masks [out, in] each."""
     total, active = sum(m.size for m in masks), sum(int(m.sum()) for m in masks)
-    figure = new_figure(
-        SLIDE, 4.6, f"A small network drawn twice: with all {total:,} connections, and with {active:,}."
-    )
+    figure = new_figure(WIDE, 4.6, f"A small network drawn twice: with all {total:,} connections, and with {active:,}.")
     widths = [masks[0].shape[1], *(len(m) for m in masks)]
     panels = (
         (f"dense: {total:,} connections", [np.ones_like(m, dtype=bool) for m in masks]),
@@ -102,7 +100,7 @@ def storage_formats(matrix: np.ndarray) -> Figure:
     }
     counts = {name: sum(map(len, parts.values())) for name, parts in arrays.items()}
     figure = new_figure(
-        SLIDE,
+        WIDE,
         4.8,
         f"Left: a matrix of {matrix.shape[0]} by {matrix.shape[1]} with {sparse.nnz} non-zeros. Right: the arrays that "
         f"each format stores of it: {', '.join(f'{name} {n} numbers' for name, n in counts.items())}.",
@@ -165,7 +163,7 @@ def layer_budgets(budgets: Mapping[str, Mapping[str, float]], ylabel: str, title
         f"{name}: {100 * max(row.values()) / sum(row.values()):.0f}% are in {max(row, key=row.get)}"
         for name, row in budgets.items()
     )
-    figure = new_figure(SLIDE, 4, f"{sentence(title)}{ylabel.capitalize()} by layer. {most}.", f"{told}.")
+    figure = new_figure(WIDE, 4, f"{sentence(title)}{ylabel.capitalize()} by layer. {most}.", f"{told}.")
     axes, width = figure.subplots(), 0.8 / len(budgets)
     looks = zip(budgets.items(), ("#BBBBBB", BLUE, GREEN, PURPLE), ("", "//", "..", "xx"), strict=False)
     for i, ((name, row), colour, hatch) in enumerate(looks):

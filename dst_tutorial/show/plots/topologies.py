@@ -1,6 +1,7 @@
 """How topologies move, and what becomes of the neurons."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,8 +14,8 @@ from .look import (
     NAMES,
     ORANGE,
     PURPLE,
-    SLIDE,
     VERMILLION,
+    WIDE,
     ends,
     new_axes,
     new_figure,
@@ -142,7 +143,7 @@ def inputs_over_time(counts: Mapping[str, Mapping[str, np.ndarray]], title: str 
     ratios = ", ".join(f"{way} {_middle(picture).mean() / picture.mean():.1f}" for way, picture in last.items())
     finding = f"Connections out of each pixel; {moments[-1]} the middle half has, times the average: {ratios}."
     figure = new_figure(
-        SLIDE, 0.6 + 2.1 * len(counts), f"{sentence(title)}{finding}", f"Connections to pixels: {told}."
+        WIDE, 0.6 + 1.65 * len(counts), f"{sentence(title)}{finding}", f"Connections to pixels: {told}."
     )
     highest = max(float(np.percentile(picture, 99.5)) for by in counts.values() for picture in by.values())
     panels = figure.subplots(len(counts), len(moments), squeeze=False)
@@ -153,7 +154,7 @@ def inputs_over_time(counts: Mapping[str, Mapping[str, np.ndarray]], title: str 
             axes.grid(False)
             if not row:
                 axes.set_title(moment, fontsize="medium")
-        line[0].set_ylabel(way, fontsize="medium")
+        line[0].set_ylabel(fill(way, 10), fontsize="medium")
     figure.suptitle(title, fontsize="large")
     return figure
 
