@@ -142,7 +142,8 @@ def timing_line(runs: list[dict]) -> str:
     epochs = " An epoch includes its data and topology updates." * any(run["work"] == "epoch" for run in runs)
     return (
         f"Outputs and losses are compared first. Median [quartiles] of {' to '.join(rounds)} calls in turns; before "
-        f"each, two are not counted. A ratio is the median over the turns.{epochs} All but ours train with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
+        f"each, two are not counted. A ratio is the median over the turns.{epochs} All but ours train "
+        f"with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
         f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
         f"Absent: {', '.join(absent) or 'none'}."
     )
