@@ -25,7 +25,7 @@ from dst_tutorial.show.figures import LAYERS
 from dst_tutorial.studies import results
 from dst_tutorial.studies.atlas import CHOICES, EPOCHS, POINTS, Point, load_atlas
 from dst_tutorial.studies.results import load_masks
-from dst_tutorial.teaching.notebook import by_mode, mode, png, unattended
+from dst_tutorial.teaching.notebook import by_mode, in_256_colours, mode, png, unattended
 from dst_tutorial.teaching.widgets import breakeven, dst, machine, masks, noise, signals, storage
 from dst_tutorial.teaching.widgets.dst import DstExplorer, draw_dst
 from dst_tutorial.teaching.widgets.explorer import explorer
@@ -494,6 +494,11 @@ def test_what_a_machine_does_at_best_at_every_point(monkeypatch):
         assert re.search(rf"At best: dense [\d.,e-]+ ms, limited by {limit}, and", figure.get_label())
         energy = np.reshape([bar.get_width() for bar in right.patches], (len(kinds), 2))
         assert (energy > 0).all()
+        assert times["dense"] == 1
+        assert energy[0].sum() == pytest.approx(1)
+        for axes, longest in ((left, max(times.values())), (right, energy.sum(axis=1).max())):
+            assert axes.get_xlim() == (0, 1.6)  # it stays while a slider moves
+            assert longest < 1.3
     with pytest.raises(ValueError, match="unknown machine 'T5'"):
         teaching.draw_at_best("T5", 256, 1, 0.95)
 
@@ -602,6 +607,16 @@ def test_figures_carry_their_alt_text():
     figure = plots.signal_strength({"dense": {"fc1": 1.0, "fc2": 0.5}})
     assert figure.get_label() == "How strong the signal is after each layer. After the last: dense 0.5."
     assert png(figure).startswith(b"\x89PNG")
+
+
+def test_a_picture_in_256_colours_looks_the_same():
+    figure = plots.inputs_read({"ramp": np.arange(784.0).reshape(28, 28)})
+    plain = png(figure, 2)
+    packed = in_256_colours(plain)
+    assert len(packed) < len(plain) / 2
+    was, now = (np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), int) for content in (plain, packed))
+    assert np.abs(was - now).max() < 32
+    assert np.abs(was - now).mean() < 2
 
 
 def test_pictures_of_two_threads_leave_matplotlibs_settings_alone():

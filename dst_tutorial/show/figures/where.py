@@ -174,7 +174,10 @@ def what_is_read(times: int, sparsity: float) -> tuple[dict[str, list[int]], dic
 def pixels_read(times: int = 19, sparsity: float = 0.98) -> Figure:
     """What the first layer comes to read beside 19 times as many inputs of noise."""
     maps, shares = what_is_read(times, sparsity)
-    told = {name: f"{name}: {100 * start:.0f}%, then {100 * end:.0f}%" for name, (start, end) in shares.items()}
+    told = {
+        name: f"{name}: {100 * end:.0f}% read pixels,\n{100 * start:.0f}% at the start"
+        for name, (start, end) in shares.items()
+    }
     title = f"Grown by gradient, they come to read the digits: {times} x as much noise, {100 * sparsity:g}% sparse"
     return plots.inputs_read({told[name]: np.reshape(counts, (28, 28)) for name, counts in maps.items()}, title)
 

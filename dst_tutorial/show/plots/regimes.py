@@ -92,7 +92,7 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
     )
     height = 0.9 + 0.345 * len(rows)
     in_short = "; ".join(
-        f"{column}: ahead in {sum(gap.verdict == 'more' for gap in gaps)}, behind in "
+        f"{' '.join(_HEADS[column].split())}: ahead in {sum(gap.verdict == 'more' for gap in gaps)}, behind in "
         f"{sum(gap.verdict == 'less' for gap in gaps)} of {len(gaps)}"
         for column in COLUMNS
         if (gaps := [row.gap(column) for row in rows if column != DST and column in row.sides])

@@ -107,12 +107,12 @@ def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = 
 
     `highest`: of that scale; the highest of these, if none.
     """
-    middle = {name: _middle(picture).mean() for name, picture in degrees.items()}
+    means = {" ".join(name.split()): (_middle(counts).mean(), counts.mean()) for name, counts in degrees.items()}
     told = "; ".join(
-        f"{name}: {middle[name]:.1f} a pixel in the middle half, {picture.mean():.1f} on average"
-        for name, picture in degrees.items()
+        f"{name}: {middle:.1f} a pixel in the middle half, {every:.1f} on average"
+        for name, (middle, every) in means.items()
     )
-    ratios = {name: float(middle[name] / picture.mean()) for name, picture in degrees.items()}
+    ratios = {name: float(middle / every) for name, (middle, every) in means.items()}
     finding = (
         f"How many {what} leave each input pixel; the middle half, beside the average: {ends(ratios, '{:.1f} times')}."
     )
@@ -120,7 +120,7 @@ def inputs_read(degrees: Mapping[str, np.ndarray], title: str = "", what: str = 
     highest = highest or max(picture.max() for picture in degrees.values())
     panels = figure.subplots(1, len(degrees), squeeze=False)[0]
     for axes, (name, picture) in zip(panels, degrees.items(), strict=True):
-        image = axes.imshow(picture, cmap="cividis", vmin=0, vmax=highest, interpolation="nearest")
+        image = axes.imshow(picture, cmap="magma", vmin=0, vmax=highest, interpolation="nearest")
         axes.set(title=name, xticks=[], yticks=[])
         axes.grid(False)
     figure.colorbar(image, ax=list(panels), label=what, shrink=0.8)
