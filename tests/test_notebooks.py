@@ -1,6 +1,7 @@
 """The notebooks' hygiene; that they run is nbval's to test, and their facts are asserted in their cells."""
 
 import ast
+import html
 import json
 import re
 import statistics
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 from dst_tutorial.teaching.exercises.judging import Verdict
 
@@ -140,6 +142,21 @@ def test_its_outputs_are_those_of_the_one_command(path):
                 pictures += 1
                 assert 40 < len(alt) < 500  # a sentence or two; numbers fold away below
     assert pictures >= 3
+
+
+@every_notebook
+def test_every_picture_of_the_exported_page_says_its_finding(path):
+    """As a reader of the page gets it: Markdown's pictures and those of outputs, by nbconvert."""
+    page, _ = HTMLExporter().from_filename(str(path))
+    pictures = re.findall(r"<img\b[^>]*>", page)
+    alts = [html.unescape(re.search(r'\balt="([^"]*)"', picture).group(1)) for picture in pictures]
+    badges = [alt for alt in alts if alt.startswith("Open in")]
+    findings = [alt for alt in alts if alt not in badges]
+    assert len(badges) == 2
+    assert len(findings) >= 3
+    for alt in findings:
+        assert 40 < len(alt) < 500  # a sentence or two
+        assert alt.endswith(".")
 
 
 @every_lesson

@@ -130,6 +130,8 @@ def _axes_at(figure: Figure, left: int, top: int, width: int, height: int) -> Ax
 
 
 def _empty(height: int) -> Figure:
+    """So many pixels high. Its letters are large, on pages too, for there it is drawn small."""
+    mpl.rcParams["font.size"] = max(15, mpl.rcParams["font.size"])  # `styled` puts it back
     figure = new_figure(SLIDE, height / _DPI, "")
     figure.set_size_inches(SLIDE, height / _DPI)  # for a slide, too: every pixel counts
     figure.set_layout_engine("none")
@@ -148,7 +150,7 @@ def _strips(shown: Mapping[str, np.ndarray], palette: str, row: str) -> tuple[Fi
     cell = min(14, (_HIGH // len(shown) - 30) // rows)
     part = _part(shown.values(), rows, min(columns, 840 // cell))
     inputs = f"{part[1].start:,} to {part[1].stop - 1:,}"
-    left, wide = 240, (part[1].stop - part[1].start) * cell
+    left, wide = 270, (part[1].stop - part[1].start) * cell
     whole = columns * ((_WIDE - left - wide - 100) // columns)
     figure = _empty(_TOP + 60 + len(shown) * (rows * cell + 30))
     for i, (name, image) in enumerate(shown.items()):
