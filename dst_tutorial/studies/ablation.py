@@ -136,7 +136,9 @@ def effects(
     }
     return {
         group: {
-            _TOLD.get(told, told): difference(accuracies[row.name], accuracies[base.name], margin)
+            _TOLD.get(told, told).replace(" for ", " instead of "): difference(
+                accuracies[row.name], accuracies[base.name], margin
+            )
             for told, (row, base) in rows.items()
             if row.name in accuracies and base.name in accuracies
         }

@@ -112,7 +112,7 @@ def test_its_pictures_draw_and_tell():
     assert "60,000 images: RigL" in where.accuracy_by_length().get_label()
     assert "% at 16; " in where.accuracy_by_memory().get_label()
     assert "LeNet-300-100: RigL, uniform 60.0% at 81.25%" in where.accuracy_by_structure().get_label()
-    assert "RigL: 10%, then 50%" in where.pixels_read().get_label()
+    assert "RigL: 50% read pixels, 10% at the start" in where.pixels_read().get_label()
     for family in REGIMES:
         rows = where.contender_rows(family)
         assert len({tuple(row.items()) for row in rows}) == len(rows)

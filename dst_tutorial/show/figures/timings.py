@@ -139,11 +139,13 @@ def timing_line(runs: list[dict]) -> str:
     rounds = sorted({run["rounds"] for run in runs})
     rounds = dict.fromkeys(map(str, (rounds[0], rounds[-1])))
     absent = [method for method in runs[0]["absent"] if all(method in run["absent"] for run in runs)]
-    epochs = " An epoch includes its data and topology updates." * any(run["work"] == "epoch" for run in runs)
+    works = {run["work"] for run in runs}
+    said = "An epoch includes its data and topology updates. " * ("epoch" in works)
+    said += "All but ours train with fused Adam. " * (works != {"inference"})
     return (
         f"Outputs and losses are compared first. Median [quartiles] of {' to '.join(rounds)} calls in turns; before "
-        f"each, two are not counted. A ratio is the median over the turns.{epochs} All but ours train "
-        f"with fused Adam; scipy uses one thread, always. {'; '.join(machines)}; "
+        f"each, two are not counted. A ratio is the median over the turns. {said}Scipy uses one "
+        f"thread, always. {'; '.join(machines)}; "
         f"GPU: {', '.join(gpus) or 'none at hand'}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. "
         f"Absent: {', '.join(absent) or 'none'}."
     )

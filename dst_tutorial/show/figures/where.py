@@ -193,7 +193,7 @@ def _watched() -> dict[str, np.ndarray]:
 def first_layer(epochs: Sequence[int] = (0, 1, 2, 5, 20)) -> Figure:
     """Where the first layer's connections go, beside nine times as many inputs of noise."""
     counts = {way: {_after(epoch): by_epoch[epoch] for epoch in epochs} for way, by_epoch in _watched().items()}
-    return plots.inputs_over_time(counts, "Nobody told the network where the digits are")
+    return plots.inputs_over_time(counts, "Connections that move find the digits beside the noise")
 
 
 def first_layer_moving() -> Iterator[Figure]:
@@ -235,5 +235,6 @@ TABLES = (Table("where_sparse_wins", _SOURCES, standings, map_rows, lambda _: _L
 _LINE = (
     "In each column the contender that did best on held-out examples; mean ± sample standard deviation over seeds, "
     "moving sparse minus it in points with its 95% interval and verdict; w: weights and biases (nodes of a forest), "
-    "MB: what is held from step to step of the training, s: seconds of training, one thread. All: regimes_*.md."
+    "MB: what is held from step to step of the training, s: seconds of training, one thread, "
+    "dense and small dense in torch, the others in our kernels. All: regimes_*.md."
 )

@@ -54,8 +54,8 @@ def point_of_atlas(point: Entry, static: Entry, by_interval: Mapping[int | None,
     above.set_ylabel("accuracy (%)")
     above.set_title("after the last epoch, ± SD over seeds", fontsize="small")
     _by_error(above)
-    below.plot(places, [100 * e.explored for e in entries], "s-", color=GREEN, label="explored")
-    below.plot(places, [100 * e.kept for e in entries], "^--", color=BLUE, label="first ones kept")
+    below.plot(places, [100 * e.explored for e in entries], "s-", color=GREEN, label="positions ever active")
+    below.plot(places, [100 * e.kept for e in entries], "^--", color=BLUE, label="first connections kept")
     if live_topology:
         for share, marker in zip(live_topology, "s^", strict=True):
             below.plot([here], [100 * share], marker, color=BLACK, markersize=8)
