@@ -129,13 +129,13 @@ def waterfall(steps: Mapping[str, Sequence[float]], controls: Mapping[str, Seque
 
 _IN_FRONT = ("modern", "modern-static", "tuned-small-dense")  # of the frontier; all others are thin
 _LABELS = {  # of its lines: words, panel, point, offset in points, anchor
-    "modern": ("modern", 1, 0, (-8, -4), "right"),
-    "modern-static": ("static mask", 1, 1, (8, -8), "left"),
+    "modern": ("modern", 1, 0, (-8, 6), "right"),
+    "modern-static": ("static\nmask", 1, 1, (8, -4), "left"),
     "tuned-small-dense": ("small dense", 1, 1, (-2, 14), "center"),
-    "lean": ("lean", 0, 1, (6, -10), "left"),
-    "tuned-narrow-dense": ("narrow dense", 0, 0, (2, -14), "left"),
-    "tuned-dense": ("dense", 0, 0, (0, 8), "center"),
-    "tuned-gmp": ("gradual pruning", 2, 0, (4, -12), "left"),
+    "lean": ("lean", 0, 1, (6, 2), "left"),
+    "tuned-narrow-dense": ("narrow\ndense", 0, 0, (2, -6), "left"),
+    "tuned-dense": ("dense", 0, 0, (6, 4), "right"),
+    "tuned-gmp": ("gradual\npruning", 2, 0, (4, -4), "left"),
 }
 
 
@@ -193,8 +193,8 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
         ordered = sorted((p for p in points[name] if kind in p), key=lambda p: p[kind])
         point = ordered[min(at, len(ordered) - 1)]
         above[panel].annotate(words, (point[kind], np.mean(point["accuracies"])), xytext=offset, ha=anchor,
-                              textcoords="offset points", color=LOOKS[name][0], zorder=9,
-                              fontweight="bold" if name in _IN_FRONT else "normal")  # fmt: skip
+                              va="top" if anchor == "left" else "bottom", textcoords="offset points",
+                              color=LOOKS[name][0], zorder=9, fontweight="bold" if name in _IN_FRONT else "normal")  # fmt: skip
     figure.suptitle(title)
     return figure
 

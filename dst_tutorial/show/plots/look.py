@@ -99,7 +99,7 @@ def new_figure(width: float, height: float, finding: str, numbers: str = "") -> 
     finding   its alt text: what one sees at a glance, in a sentence or two
     numbers   all that is drawn, in words, for who wants to know
     """
-    if _chosen[-1] is ON_SLIDE:
+    if on_slide():
         width, height = SLIDE, min(6.9, 1.25 * height * SLIDE / width)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(f"{finding}\n{numbers}" if numbers else finding)
@@ -112,9 +112,14 @@ def new_axes(width: float, height: float, finding: str, numbers: str = "") -> tu
     return figure, figure.subplots()
 
 
+def on_slide() -> bool:
+    """Is it drawn for a slide? Then there is room for less."""
+    return _chosen[-1] is ON_SLIDE
+
+
 def slanted() -> dict:
     """How long names stand below an axis: on a slide, where letters are large, at a slant."""
-    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _chosen[-1] is ON_SLIDE else {}
+    return {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if on_slide() else {}
 
 
 def in_words(figure: Figure) -> tuple[str, str]:

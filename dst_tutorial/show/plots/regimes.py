@@ -21,6 +21,7 @@ from .look import (
     WIDE,
     ends,
     new_figure,
+    on_slide,
     sentence,
     slanted,
     styled,
@@ -37,7 +38,7 @@ _HEADS = {
     "small dense": "small dense\n(as many weights)",
     "static mask": "static mask",
     DST: "moving sparse",
-    "remedy": "what a practitioner\nwould do first",
+    "remedy": "what one would\ndo first",
 }
 _SHORT_NAMES = {
     "dense, weight decay": "weight decay",
@@ -84,7 +85,10 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
     """The map: a row a regime, a column a way to train; in a cell the moving sparse one minus it, and what it costs.
 
     Green: moving connections is ahead. w: weights and biases; B: bytes of training state; s: seconds of training.
+    On a slide there is room for the differences alone.
     """
+    brief = on_slide()
+    size, heads = ("x-small", "x-small") if brief else ("small", "medium")
     told = ". ".join(
         f"{row.told}: moving sparse {row.sides[DST].accuracy:.1f}%"
         + "".join(f", minus {row.sides[column].name} {gap} {gap.verdict}" for column, gap in row.gaps.items())
@@ -111,13 +115,15 @@ def standings(rows: Sequence[Standing], title: str = "") -> Figure:
                 gap = row.gap(column)
                 colour, sign = _CELLS[gap.verdict]
                 axes.add_patch(Rectangle((x - 0.49, y - 0.46), 0.98, 0.92, facecolor=colour, alpha=0.22, linewidth=0))
-                big = f"{sign} {_points(gap)}"
-            axes.text(x, y - 0.17, big, ha="center", va="center", fontsize="small", weight="bold")
+                big = f"{sign} {gap.mean:+.1f}" if brief else f"{sign} {_points(gap)}"
+            axes.text(x, y - 0.17 * (not brief), big, ha="center", va="center", fontsize=size, weight="bold")
+            if brief:
+                continue
             who = "" if side.name == column else f"{_SHORT_NAMES.get(side.name, side.name)}: "
             axes.text(x, y + 0.24, f"{who}{_cost(side)}", ha="center", va="center", fontsize="xx-small")
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_yticks(range(len(rows)), [row.told for row in rows], fontsize="small")
-    axes.set_xticks(range(len(columns)), [_HEADS[column] for column in columns], fontsize="medium", weight="bold")
+    axes.set_yticks(range(len(rows)), [row.told for row in rows], fontsize=size)
+    axes.set_xticks(range(len(columns)), [_HEADS[column] for column in columns], fontsize=heads, weight="bold")
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     axes.grid(False)
