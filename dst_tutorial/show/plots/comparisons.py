@@ -192,9 +192,17 @@ def frontier(points: Mapping[str, Sequence[Mapping]], title: str = "") -> Figure
         kind = list(kinds)[panel]
         ordered = sorted((p for p in points[name] if kind in p), key=lambda p: p[kind])
         point = ordered[min(at, len(ordered) - 1)]
-        above[panel].annotate(words, (point[kind], np.mean(point["accuracies"])), xytext=offset, ha=anchor,
-                              va="top" if anchor == "left" else "bottom", textcoords="offset points",
-                              color=LOOKS[name][0], zorder=9, fontweight="bold" if name in _IN_FRONT else "normal")  # fmt: skip
+        above[panel].annotate(
+            words,
+            (point[kind], np.mean(point["accuracies"])),
+            xytext=offset,
+            ha=anchor,
+            va="top" if anchor == "left" else "bottom",
+            textcoords="offset points",
+            color=LOOKS[name][0],
+            zorder=9,
+            fontweight="bold" if name in _IN_FRONT else "normal",
+        )
     figure.suptitle(title)
     return figure
 
