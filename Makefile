@@ -14,7 +14,7 @@ SWEEPS := slides algorithms mnist1d selection selection-lean frontier headline a
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop lab demo test notebooks measure figures slides results timings requirements
+.PHONY: help setup develop lab demo test notebooks measure figures slides book results timings requirements
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ figures: develop ## draw the slides' figures and tables, and write the claims le
 
 slides: develop ## build the deck, slides/dst.pdf, from the recorded results
 	$(BIN)/python slides/build.py
+
+book: develop ## build the book, book/built/html: the notebooks with their outputs as a site that needs no network
+	$(BIN)/python book/build.py
 
 results: develop ## do the recorded runs that are missing (most of a day on two cores for all: notebooks/README.md)
 	$(BIN)/python -m dst_tutorial sweep forms

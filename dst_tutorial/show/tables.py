@@ -81,7 +81,7 @@ def facts_of(runs: list[dict]) -> dict[str, str]:
 def _sparsity(config: dict) -> str:
     sparsity, recipe = config["sparsity"], config["recipe"]
     if recipe["small"]:
-        return f"dense, beside {100 * sparsity:g}%"
+        return f"dense, size of {100 * sparsity:g}%"
     return f"{100 * sparsity:g}%" if recipe["sparsify"] else "dense"
 
 
@@ -107,7 +107,7 @@ def provenance_line(results: dict) -> str:
     kind = "validation" if "validation" in results["data_set"] else "test"
     return (
         f"Mean ± sample standard deviation over seeds {_seeds_of({run['config']['seed'] for run in runs})}; "
-        f"{results['data_set'].replace('mnist', 'MNIST')}; "
+        f"{results['data_set'].replace('mnist1d', 'MNIST-1D').replace('mnist', 'MNIST')}; "
         f"{runs[0]['config']['epochs']} epochs; last-epoch {kind} accuracy. Run {when} "
         f"with {'; '.join(machines)}."
     )

@@ -189,7 +189,7 @@ def test_the_algorithms_table_shows_what_each_accuracy_costs():
     rows = {row[""]: row for row in figures.algorithm_rows(results)}
     assert (rows["RigL"]["weights + biases"], rows["RigL"]["multiplications"]) == ("67,173 + 2,186", "12.9%")
     assert (rows["small dense"]["sparsity"], rows["small dense"]["multiplications"]) == (
-        "dense, beside 95%",
+        "dense, size of 95%",
         "45.8%",
     )
     rigl = [r["summary"]["test_accuracy"] for r in results["runs"] if r["config"]["recipe"]["name"] == "erk-rigl"]

@@ -138,6 +138,8 @@ def ends(means: Mapping[str, float], told: str = "{:.1f}%") -> str:
     high, low = max(means, key=means.get), min(means, key=means.get)
     if len(means) == 1:
         return f"{high} {told.format(means[high])}"
+    if told.format(means[high]) == told.format(means[low]):
+        return f"all are alike, {told.format(means[high])}"
     return f"{high} is highest, {told.format(means[high])}, and {low} lowest, {told.format(means[low])}"
 
 

@@ -126,7 +126,7 @@ def _axes_at(figure: Figure, left: int, top: int, width: int, height: int) -> Ax
     wide, high = (round(_DPI * inches) for inches in figure.get_size_inches())
     axes = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, color=GREY, linewidth=0.8)  # white weights at an edge end there
     return axes
 
 
@@ -213,7 +213,7 @@ def mask_moment(before: Mask, after: Mask, palette: str = "okabe-ito", title: st
     shape = -(-rows // block[0]), -(-columns // block[1])
     units, inputs = (f"{of.start:,} to {of.stop - 1:,}" for of in part)
     figure = new_figure(
-        9.6, 5.2, f"{title}, {palette} colours: {told}.",
+        9.6, 5.2, f"{title}: {told}.",
         f"Left: units {units} and inputs {inputs}, where most has just moved. Right: the share that is active, in "
         f"{shape[0]} by {shape[1]} cells of {block[0]} by {block[1]} weights.",
     )  # fmt: skip
@@ -236,7 +236,7 @@ def _weight_by_weight(before: Mask, after: Mask, palette: str, title: str, told:
     rows, columns = _flat(after)
     pixels = max(1, min(900 // columns, 420 // rows)), max(1, min(900 // columns, 420 // rows), 60 // rows)
     width, height = columns * pixels[0], rows * pixels[1]
-    figure = new_figure(max(width + 40, 960) / 100, (height + 90) / 100, f"{title}, {palette} colours: {told}.")
+    figure = new_figure(max(width + 40, 960) / 100, (height + 90) / 100, f"{title}: {told}.")
     figure.set_layout_engine("none")
     whole_width, whole_height = (round(100 * inches) for inches in figure.get_size_inches())
     axes = figure.add_axes(((whole_width - width) // 2 / whole_width, 15 / whole_height,
@@ -282,4 +282,5 @@ def mask_product(weight: np.ndarray, mask: np.ndarray) -> Figure:
             axes.text(j, i, text, ha="center", va="center", fontsize="small", color="white" if dark else "black")
         axes.set(title=title, xticks=[], yticks=[])
         axes.grid(False)
+    figure.suptitle(f"{mask.size} weights are stored, {int(mask.sum())} take part")
     return figure

@@ -125,6 +125,7 @@ def storage_formats(matrix: np.ndarray) -> Figure:
         y += 1.4
     right.set(xlim=(-0.3, 4 + max(len(n) for parts in arrays.values() for n in parts.values())), ylim=(y - 0.8, -0.8))
     right.set_axis_off()
+    figure.suptitle(f"{matrix.size} numbers dense, {', '.join(f'{n} as {name}' for name, n in counts.items())}")
     return figure
 
 
@@ -148,7 +149,7 @@ def bytes_by_sparsity(sparsities: Sequence[float], series: Mapping[str, Sequence
     axes.axhline(100, color=BLACK, linewidth=1)
     axes.annotate("dense", (100 * sparsities[0], 100), textcoords="offset points", xytext=(2, 4), fontsize="small")
     if marked:
-        axes.axvline(100 * marked, color=GREY, linestyle=":", linewidth=1)
+        axes.plot([100 * marked] * 2, [0, 100], color=GREY, linestyle=":", linewidth=1)
     axes.set(xlabel="sparsity (%)", ylabel="bytes (% of dense)", title=title, ylim=(0, None))
     axes.legend(loc="upper right")
     return figure
@@ -178,7 +179,9 @@ def layer_budgets(budgets: Mapping[str, Mapping[str, float]], ylabel: str, title
 
 
 def _short(number: float) -> str:
-    """8, 4,608, 200k, 1.0M."""
+    """8, 4.6k, 200k, 1.0M."""
     if number >= 1e6:
         return f"{number / 1e6:.1f}M"
-    return f"{number / 1e3:.0f}k" if number >= 1e4 else f"{number:,.0f}"
+    if number >= 1e3:
+        return f"{number / 1e3:.0f}k" if number >= 1e5 else f"{number / 1e3:.1f}k"
+    return f"{number:,.0f}"
