@@ -105,9 +105,13 @@ def provenance_line(results: dict) -> str:
     dates = sorted({by["date"] for by in made})
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     kind = "validation" if "validation" in results["data_set"] else "test"
+    data = results["data_set"].replace("mnist1d", "MNIST-1D").replace("mnist", "MNIST")
+    if kind == "validation":
+        data = data.replace("-validation", "").replace("test images", "held-out images")
+    kind = {"validation": "held-out"}.get(kind, kind)
     return (
         f"Mean ± sample standard deviation over seeds {_seeds_of({run['config']['seed'] for run in runs})}; "
-        f"{results['data_set'].replace('mnist1d', 'MNIST-1D').replace('mnist', 'MNIST')}; "
+        f"{data}; "
         f"{runs[0]['config']['epochs']} epochs; last-epoch {kind} accuracy. Run {when} "
         f"with {'; '.join(machines)}."
     )

@@ -1,7 +1,7 @@
 """Who can skip which zeros: what is reported of processors, with sources. Nothing of it is measured here."""
 
 _PROCESSORS = (
-    ("CPU, vector units", "anywhere, best in batches", "here, about ten times faster at 95%",
+    ("CPU, vector units", "anywhere, best in batches", "here, four to ten times faster at 95%",
      "notebooks 6 and 7"),
     ("GPU, ordinary cores", "anywhere", "in 16 bits typically faster than dense from about 99% on",
      "Li et al., 2023; kernels: Gale et al., 2020"),

@@ -36,11 +36,11 @@ def timings_of(run: dict) -> Figure:
         for row in rows_of(run)
         if not row.copies
     }
-    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
     ours, dense = (row_of(rows_of(run), name) for name in ("truly sparse", "dense"))
-    found = f"Truly sparse takes {dense.median / ours.median:.1f} times less than dense\n" if ours and dense else ""
-    told = f"{run['case']}, {100 * run['sparsity']:g}%: {run['work']}, batch {run['batch']}"
-    return plots.timings(rows, title=f"{found}{told}; {threads} of {machine(run)}")
+    found = f"Dense takes {dense.times(ours):.1f} times as long as truly sparse\n" if ours and dense else ""
+    network = {"slides": "SlideCNN"}.get(run["case"], run["case"])
+    told = f"{network}, {100 * run['sparsity']:g}%: {run['work']}, batch {run['batch']}"
+    return plots.timings(rows, title=f"{found}{told}; {threads_of(run['threads'])} of {machine(run)}")
 
 
 def training_step(case: str = "slides", threads: int = 1) -> Figure:
@@ -53,9 +53,10 @@ def linear_cost() -> Figure:
     """The recorded times of truly sparse layers, over four decades of connections."""
     run = latest_first(load_timings("scaling"))[0]
     times = {int(count): ms for count, ms in run["times_ms"].items()}
-    (few, fast), (many, slow) = ((count, statistics.median(times[count])) for count in (min(times), max(times)))
+    few, many = min(count for count in times if count >= 100_000), max(times)  # below, a call has its own cost
+    slow, fast = (statistics.median(times[count]) for count in (many, few))
     title = (
-        f"{many / few:,.0f} times the connections take {slow / fast:,.0f} times as long\n"
+        f"From {few:,} connections on, {many / few:,.0f} times as many take {slow / fast:,.0f} times as long\n"
         f"A training step of a layer, {100 * run['density']:g}% dense, {run['batch']} samples, {machine(run)}"
     )
     return plots.cost_by_connections(times, title)

@@ -53,7 +53,7 @@ def exploration_and_survival(steps: Mapping[str, Sequence[int]], explored: Mappi
     )
     figure = new_figure(10, 3.4, f"{sentence(title)}Exploration and survival over the training. At the end {told}.")
     for axes, series, label in zip(figure.subplots(1, 2), (explored, survived),
-                                   ("ever active (% of all positions)", "first connections never dropped (%)"),
+                                   ("ever active (% of all positions)", "first connections\nnever dropped (%)"),
                                    strict=True):  # fmt: skip
         for name, values in series.items():
             colour, _, line = LOOKS.get(name, (GREY, "d", "-"))
