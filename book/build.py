@@ -23,12 +23,13 @@ from dst_tutorial.choices import slug
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CODE = f"{PROJECT['urls']['Repository']}/blob/main"
+CODE = f"{PROJECT['urls']['Repository']}/blob/v{PROJECT['version']}"
 
 PAGES = (
     "README.md",
     "USING.md",
     "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "LICENSE-PROSE.md",
     "notebooks/*.md",
     "notebooks/*.ipynb",
@@ -40,7 +41,7 @@ CONTENTS = {  # of the landing page, which is the README
     "In the page": "explorer",
     "Look up": "notebooks/glossary\nnotebooks/references\nUSING\napi/index",
     "Evidence": "figures/README",
-    "Take part": "notebooks/README\nCONTRIBUTING",
+    "Take part": "notebooks/README\nCONTRIBUTING\nCHANGELOG",
 }
 
 

@@ -37,7 +37,11 @@ def jupyter_path(*below: str) -> list[str]:
 def examine() -> list[Finding]:
     """All findings, in the order of a set-up. On Colab, whose Jupyter is its own, that is not looked at."""
     jupyter = () if _on_colab() else (_kernel, _widgets)
-    return [finding for check in (_python, _packages, _numba, *jupyter, _data, _gpu, _writing) for finding in check()]
+    return [
+        finding
+        for check in (_python, _packages, _numba, *jupyter, _data, _gpu, _writing, _published)
+        for finding in check()
+    ]
 
 
 def _on_colab() -> bool:
@@ -128,3 +132,11 @@ def _writing() -> Iterator[Finding]:
             yield Finding(f"write to {name}", True, str(folder))
         except OSError as error:
             yield Finding(f"write to {name}", False, f"{folder}: {error.strerror}", mend)
+
+
+def _published() -> Iterator[Finding]:
+    urls = importlib.metadata.metadata("dst-tutorial").get_all("Project-URL") or []
+    found = next((url.partition(", ")[2] for url in urls if url.startswith("Repository")), "not named")
+    if "/OWNER/" in found:
+        found += ": a placeholder, so badges lead nowhere; name the repository in pyproject.toml"
+    yield Finding("repository", True, found)

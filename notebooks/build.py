@@ -6,7 +6,8 @@
     python notebooks/build.py --measure   run them in demo mode, print seconds and peak memory
     python notebooks/build.py --run 05_csr_benchmark.ipynb    only this one (or these)
 
-The public repository is named once, in pyproject.toml.
+The public repository and the version are named once, in pyproject.toml; every link leads to
+the tag of that version.
 """
 
 import contextlib
@@ -26,15 +27,15 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
-REPOSITORY = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["urls"][
-    "Repository"
-]
+PROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
+TAG = f"v{PROJECT['version']}"  # not the main branch: a course keeps what it began with
 SLUG = REPOSITORY.removeprefix("https://github.com/")
 
-COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/main/notebooks"
+COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{TAG}/notebooks"
 BADGES = f"""\
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({COLAB}/{{name}})
-[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/main?urlpath=lab/tree/notebooks/{{name}})"""
+[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{SLUG}/{TAG}?urlpath=lab/tree/notebooks/{{name}})"""
 OUTPUTS = "*Outputs below: {}*"
 METADATA = {
     "kernelspec": {
@@ -55,7 +56,7 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("dst_tutorial") is None:
-    source = os.environ.get("DST_TUTORIAL_SOURCE", "git+{REPOSITORY}")
+    source = os.environ.get("DST_TUTORIAL_SOURCE", "git+{REPOSITORY}@{TAG}")
     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
 
 from dst_tutorial.teaching import start

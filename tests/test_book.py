@@ -1,6 +1,7 @@
 """The book: links that lead somewhere, terms with meanings, no request to anybody, an explorer without a kernel."""
 
 import html
+import os
 import re
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from test_browser import BROWSER, PHONE, QUIET, WIDTH, pytestmark
+from test_browser import BROWSER, PHONE, QUIET, WIDTH
 
 from dst_tutorial.studies import CHOICES, POINTS, Point
 from dst_tutorial.teaching import draw_dst
@@ -20,8 +21,6 @@ sys.path.insert(0, str(ROOT / "book"))
 pytest.importorskip("sphinx", reason="the book needs sphinx")
 import build  # noqa: E402
 from explorer import chart, rows, told  # noqa: E402
-
-in_a_browser = pytestmark
 
 
 def test_links_lead_to_pages_or_to_the_repository():
@@ -140,6 +139,8 @@ def test_every_picture_has_alt_text(pages):
 
 @pytest.fixture(scope="module", params=[WIDTH, PHONE], ids=lambda width: f"{width} pixels")
 def page(request):
+    if BROWSER is None:
+        (pytest.fail if os.environ.get("DST_REQUIRE_BROWSER") else pytest.skip)("no Chromium or Chrome")
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
@@ -147,8 +148,8 @@ def page(request):
         browser.close()
 
 
-@pytest.mark.parametrize("mark", in_a_browser[:1])
-def test_every_page_asks_nobody_and_fits(mark, page, pages, address):
+@pytest.mark.browser
+def test_every_page_asks_nobody_and_fits(page, pages, address):
     """With the network closed: no request fails, none leaves, no error, nothing wider than the page."""
     faults = []
     page.route(lambda url: not url.startswith((address, "data:")), lambda route: route.abort())
@@ -166,6 +167,7 @@ def test_every_page_asks_nobody_and_fits(mark, page, pages, address):
     assert faults == []
 
 
+@pytest.mark.browser
 def test_the_explorer_answers_to_the_keyboard_without_a_kernel(page, address):
     page.goto(f"{address}/explorer.html")
     page.get_by_text("moving ends at").wait_for()

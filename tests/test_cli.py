@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import make_dataset
@@ -416,3 +417,14 @@ def test_logs_go_to_standard_error(tmp_path):
 def test_a_loss_that_is_no_number_is_null(capsys):
     cli._answer(True, {"test_loss": float("nan"), "list": [float("inf"), 1.5, None]})
     assert json.loads(capsys.readouterr().out) == {"test_loss": None, "list": [None, 1.5, None]}
+
+
+def test_doctor_says_where_the_repository_is_a_placeholder(monkeypatch):
+    def told(url):
+        about = {"Project-URL": ["Homepage, x", f"Repository, {url}"]}
+        monkeypatch.setattr(doctor.importlib.metadata, "metadata", lambda _: SimpleNamespace(get_all=about.get))
+        (finding,) = doctor._published()
+        return finding.found
+
+    assert "badges lead nowhere" in told("https://github.com/OWNER/it")
+    assert told("https://github.com/some-one/dst-tutorial") == "https://github.com/some-one/dst-tutorial"

@@ -4,6 +4,7 @@ import ast
 import html
 import json
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from dst_tutorial.teaching.exercises.judging import Verdict
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REPOSITORY, TAG = PROJECT["urls"]["Repository"], f"v{PROJECT['version']}"
 
 WALKTHROUGH, *LESSONS = NOTEBOOKS  # 00, of a room's ninety minutes, and those with exercises
 
@@ -83,8 +85,26 @@ def test_the_walkthrough_takes_ninety_minutes():
 def test_its_badges_name_its_own_path(path):
     header = cells(path)[0].source
     slug = REPOSITORY.removeprefix("https://github.com/")
-    assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name})" in header
-    assert f"mybinder.org/v2/gh/{slug}/main?urlpath=lab/tree/notebooks/{path.name})" in header
+    assert f"colab.research.google.com/github/{slug}/blob/{TAG}/notebooks/{path.name})" in header
+    assert f"mybinder.org/v2/gh/{slug}/{TAG}?urlpath=lab/tree/notebooks/{path.name})" in header
+
+
+def test_with_another_name_and_version_every_link_leads_there(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(ROOT / "figures", tmp_path / "figures", ignore=shutil.ignore_patterns("results", "*.png", "*.svg"))
+    shutil.copy(ROOT / "README.md", tmp_path)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = project.replace(REPOSITORY, "https://github.com/some-one/some-course")
+    project = project.replace(f'version = "{PROJECT["version"]}"', 'version = "7.8.9"')
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+    subprocess.run([sys.executable, tmp_path / "notebooks" / "build.py"], check=True, capture_output=True)
+    slug = REPOSITORY.removeprefix("https://github.com/")
+    for path in (tmp_path / "README.md", *(tmp_path / "notebooks").glob("*.ipynb")):
+        content = path.read_text(encoding="utf-8")
+        links = re.findall(r"https?://[^\s\"\\)]*some-one/some-course[^\s\"\\)]*", content)
+        assert len(links) >= 2
+        assert not [link for link in links if "v7.8.9" not in link]
+        assert slug not in content
 
 
 def test_the_shared_cells_are_up_to_date():

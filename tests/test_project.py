@@ -326,3 +326,19 @@ def test_make_lab_serves_the_whole_checkout():
     (command,) = [line for line in shown.splitlines() if "jupyter lab" in line]
     assert f"--ServerApp.root_dir={ROOT}" in shlex.split(command)
     assert command.endswith(" notebooks/01_sparsity_basics.ipynb")
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_a_workflow_calls_what_there_is(workflow):
+    steps = [step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]]
+    commands = [step["run"] for step in steps if step.get("run", "").startswith("make ")]
+    assert commands
+    for command in commands:
+        subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_workflow_runs_the_readmes_command_on_every_python():
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert "make test TORCH=cpu" in [step.get("run") for step in job["steps"]]

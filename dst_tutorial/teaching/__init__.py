@@ -12,7 +12,7 @@ from .exercises.closing_the_gap import check_most_in_convolution, check_paired_i
 from .exercises.csr_benchmark import check_cold_and_warm, check_fair_time
 from .exercises.dst_loop import check_grow_elsewhere, check_updated
 from .exercises.hardware_and_software import check_largest_of_groups, check_least_milliseconds
-from .exercises.judging import solution_of
+from .exercises.judging import hint_of, solution_of
 from .exercises.mask_evolution import check_explored, check_returned
 from .exercises.masked_layers import check_fan_in_std, check_masked_gradient
 from .exercises.sparsity_basics import check_most_nonzeros, check_to_csr

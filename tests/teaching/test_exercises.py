@@ -22,7 +22,7 @@ from dst_tutorial.teaching.exercises import (
     truly_sparse_training,
     where_sparse_wins,
 )
-from dst_tutorial.teaching.exercises.judging import solution_of
+from dst_tutorial.teaching.exercises.judging import hint_of, solution_of
 
 CHECKS = {
     "to_csr": sparsity_basics,
@@ -526,3 +526,19 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, answer, words):
     verdict = check_of(name)(answer)
     assert not verdict.passed
     assert words in verdict.message
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_hints_come_one_at_a_time_and_end_with_the_way_to_the_solution(name, capsys):
+    check, hints = getattr(CHECKS[name], f"check_{name}"), CHECKS[name].HINTS[name]
+    assert 2 <= len(hints) <= 3
+    for number, hint in enumerate(hints, 1):
+        hint_of(check)
+        assert capsys.readouterr().out == f"Hint {number} of {len(hints)}: {hint}\n"
+    for _ in range(2):
+        hint_of(check)
+        assert capsys.readouterr().out == f"That was all. `solution_of(check_{name})` prints a solution.\n"
+
+
+def test_every_hint_belongs_to_an_exercise():
+    assert {name for module in set(CHECKS.values()) for name in module.HINTS} == set(CHECKS)

@@ -7,6 +7,19 @@ from torch import Tensor
 
 from .judging import Verdict, ask, ask_for_mask, judge, whole_of
 
+HINTS = {
+    "drop_signed": (
+        "Do the same twice: once for the active positive weights, once for the active negative ones.",
+        "The fraction is of each side by itself, rounded down.",
+        "Nearest to zero means smallest in magnitude, on both sides.",
+    ),
+    "drop_count": (
+        "Put T_end in for the end: three quarters of `steps`.",
+        "The fraction is 0.3 / 2 * (1 + cos(pi t / T_end)): all of 0.3 at step 0, nothing at T_end.",
+        "Without a condition the cosine rises again after T_end.",
+    ),
+}
+
 
 def drop_signed(weight: Tensor, mask: Tensor, fraction: float) -> Tensor:
     mask = mask.clone()

@@ -8,6 +8,19 @@ from scipy import stats
 from ...studies import difference
 from .judging import Verdict, ask, judge, number_of, parts_of, whole_of
 
+HINTS = {
+    "paired_interval": (
+        "Subtract first, seed by seed; then it is the interval of one mean.",
+        "Half its width: Student's t at 0.975 with n - 1 degrees of freedom, times the deviation over sqrt(n).",
+        "The deviation divides by n - 1 (`ddof=1`).",
+    ),
+    "most_in_convolution": (
+        "Elsewhere, all weights cost `weights` multiplications. What does moving one to the convolution add?",
+        "It adds pixels - 1. How many can you move within `multiplications`?",
+        "No more than the layer's size, no more than there are weights, and never fewer than none.",
+    ),
+}
+
 
 def paired_interval(a, b):
     gaps = np.subtract(a, b)

@@ -5,6 +5,18 @@ from statistics import mean, median, pstdev
 
 from .judging import Verdict, ask, judge, number_of, parts_of
 
+HINTS = {
+    "cold_and_warm": (
+        "Two unknowns, two equations: the mean, and the deviation.",
+        "With n runs, mean = warm + (cold - warm) / n.",
+        "And deviation = (cold - warm) * sqrt(n - 1) / n, for the deviation that divides by n.",
+    ),
+    "fair_time": (
+        "One call before the clock starts.",
+        "Time each call by itself (`time.perf_counter`), and take the median of all.",
+    ),
+}
+
 
 def cold_and_warm(average, deviation, runs):
     difference = deviation * runs / (runs - 1) ** 0.5

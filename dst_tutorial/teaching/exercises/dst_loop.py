@@ -7,6 +7,19 @@ from torch import Tensor
 
 from .judging import Verdict, array_of, ask, ask_for_mask, judge, mask_of, parts_of
 
+HINTS = {
+    "grow_elsewhere": (
+        "Which positions may grow? Those active in neither mask: `~before & ~after`.",
+        "`nonzero` of the flattened candidates has their positions; `torch.randperm` with the generator shuffles.",
+        "Take the first `count`, and set them in a *copy* of `after`.",
+    ),
+    "updated": (
+        "First drop. Sort the active weights by magnitude, and take the smallest `fraction` of them, rounded down.",
+        "Then grow: candidates are all positions that are inactive *after* the drop.",
+        "New weights start from zero, and dropped ones become zero: multiply the weight by the mask of what was kept.",
+    ),
+}
+
 
 def grow_elsewhere(before: Tensor, after: Tensor, count: int, generator: torch.Generator) -> Tensor:
     free = (~before & ~after).flatten().nonzero().flatten()

@@ -6,6 +6,19 @@ import torch
 from ...randomness import stream
 from .judging import Verdict, ask, judge, mask_of, number_of
 
+HINTS = {
+    "least_milliseconds": (
+        "Two times: for the operations, and for the bytes. A giga is 10^9.",
+        "Both go on at the same time: the longer one decides.",
+        "A second has 1,000 milliseconds.",
+    ),
+    "largest_of_groups": (
+        "Reshape to [out, groups, inputs of a group].",
+        "`topk` of the magnitudes along the last dimension says which to keep.",
+        "`scatter_` True at these; then reshape back.",
+    ),
+}
+
 
 def least_milliseconds(operations, moved, gflops, gigabytes_per_second):
     arithmetic = operations / (gflops * 1e9)

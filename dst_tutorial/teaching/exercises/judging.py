@@ -8,6 +8,7 @@ the reader's own function.
 import copy
 import html
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -162,6 +163,20 @@ def _shown(numbers: np.ndarray) -> str:
 def _kind(value) -> str:
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+_told = Counter()  # hints, by exercise
+
+
+def hint_of(check: Callable) -> None:
+    """Print the next of the hints that belong to a check: one at a time, from a nudge to nearly the answer."""
+    name = check.__name__.removeprefix("check_")
+    hints = inspect.getmodule(check).HINTS[name]
+    if _told[name] == len(hints):
+        print(f"That was all. `solution_of(check_{name})` prints a solution.")
+        return
+    _told[name] += 1
+    print(f"Hint {_told[name]} of {len(hints)}: {hints[_told[name] - 1]}")
 
 
 def solution_of(check: Callable) -> None:

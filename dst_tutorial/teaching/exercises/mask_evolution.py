@@ -7,6 +7,18 @@ import numpy as np
 from ...topology import Mask, exploration_rate
 from .judging import Verdict, ask, judge, number_of, whole_of
 
+HINTS = {
+    "explored": (
+        "A position counts once, however often it was active.",
+        "`np.logical_or.reduce` of all masks; then the share of True.",
+    ),
+    "returned": (
+        "Go through neighbouring masks, and keep a mask of all that was dropped so far.",
+        "What grows in an update is `after & ~before`. What of that was dropped *earlier*?",
+        "Add this update's drops to the record only after you have counted.",
+    ),
+}
+
 
 def _masks(seed: int, shape: tuple[int, int], updates: int, active: int) -> list[np.ndarray]:
     """A mask and what random updates make of it; every update drops a third and grows as many."""

@@ -7,6 +7,17 @@ from torch import Tensor
 from ...layers import MaskedLinear
 from .judging import Verdict, array_of, ask, judge
 
+HINTS = {
+    "masked_gradient": (
+        "Without a mask the gradient of a linear layer's weight is `delta.T @ x`: one row a unit, one column an input.",
+        "The forward pass multiplies by the mask, so the backward pass does, too.",
+    ),
+    "fan_in_std": (
+        "A row of the mask is a unit: sum over its inputs, not over its units.",
+        "sqrt(2 / 0) is infinite: a unit without inputs gets 0 instead (`torch.where`).",
+    ),
+}
+
 
 def masked_gradient(x: Tensor, delta: Tensor, mask: Tensor) -> Tensor:
     return (delta.T @ x) * mask

@@ -6,6 +6,19 @@ from scipy.sparse import csr_matrix
 from ...layers import format_bytes
 from .judging import Verdict, array_of, ask, compare, judge, parts_of, whole_of
 
+HINTS = {
+    "to_csr": (
+        "CSR goes row by row, and within a row from left to right: numpy's `nonzero` does.",
+        "The values and their columns are two arrays of one length.",
+        "Row pointers count: how many non-zeros lie above row i? They begin with 0 and end with all of them: `cumsum`.",
+    ),
+    "most_nonzeros": (
+        "Write down both sizes in bytes, with n for the non-zeros: 8 n + 4 (rows + 1), and 4 rows columns.",
+        "*Fewer* bytes, not as many: where both are equal, n is one too large.",
+        "Can even n = 0 take more than dense? For a single column it does: then the answer is -1.",
+    ),
+}
+
 _ARRAYS = ("`values`", "`columns`", "`row_pointers`")
 
 

@@ -7,6 +7,19 @@ from ...layers import count_weights, csr_bytes, sparsify
 from ...training import mlp
 from .judging import Verdict, array_of, ask, compare, judge, parts_of, whole_of
 
+HINTS = {
+    "training_bytes": (
+        "Every active weight has four numbers: its value, its gradient, Adam's two moments. The biases, too.",
+        "Indices: one column a weight, and one pointer a unit, plus one.",
+        "All of them take four bytes.",
+    ),
+    "rewired": (
+        "Turn rows and columns into positions: row * width + column. `np.repeat` makes rows of pointers.",
+        "Keep the largest magnitudes, as many as there are minus the grown; append the grown with value zero.",
+        "Sort by position; the new pointers are `np.searchsorted` of width * (0, 1, ...).",
+    ),
+}
+
 
 def training_bytes(active, units):
     floats = 4 * active + 4 * units  # values, their gradients and two moments; and the same of the biases

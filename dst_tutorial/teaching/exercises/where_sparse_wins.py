@@ -4,6 +4,18 @@ import numpy as np
 
 from .judging import Verdict, array_of, ask, judge, whole_of
 
+HINTS = {
+    "hidden_units": (
+        "A hidden unit has one weight from every input and one to every class.",
+        "Round down: the budget must not be exceeded.",
+    ),
+    "most_telling": (
+        "For each input: how far are the class means from the mean of all, squared, times the size of the class?",
+        "Beside that, the spread within the classes: squared distances from the own class's mean, added up.",
+        "Sort by the ratio, the largest first, and take `count`.",
+    ),
+}
+
 
 def hidden_units(inputs, classes, weights):
     return weights // (inputs + classes)
