@@ -30,6 +30,7 @@ PAGES = (
     "USING.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "PLACES.md",
     "LICENSE-PROSE.md",
     "notebooks/*.md",
     "notebooks/*.ipynb",
@@ -41,7 +42,7 @@ CONTENTS = {  # of the landing page, which is the README
     "In the page": "explorer",
     "Look up": "notebooks/glossary\nnotebooks/references\nUSING\napi/index",
     "Evidence": "figures/README",
-    "Take part": "notebooks/README\nCONTRIBUTING\nCHANGELOG",
+    "Take part": "notebooks/README\nCONTRIBUTING\nPLACES\nCHANGELOG",
 }
 
 

@@ -136,3 +136,15 @@ HARD = (
 def test_no_riddles(words):
     """Sentences that readers stumbled over do not come back."""
     assert not [name for name, text in ALL.items() if words in plain(text)]
+
+
+def test_each_test_that_a_page_names_is_there():
+    rows = re.findall(r"^\|[^|]*\|[^|]*\|([^|]*)\|$", ALL["PLACES.md"], re.M)[2:]
+    assert len(rows) > 12
+    for row in rows:
+        file = None
+        for word in re.findall(r"tests/[\w/]+\.py|test_\w+", row):
+            if word.endswith(".py"):
+                file = (ROOT / word).read_text(encoding="utf-8")
+            else:
+                assert f"def {word}(" in file, word
