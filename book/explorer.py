@@ -7,17 +7,18 @@ from itertools import product
 import altair as alt
 import vl_convert
 
-from dst_tutorial.show.plots.look import PURPLE, VERMILLION
+from dst_tutorial.show import plots
 from dst_tutorial.studies import CHOICES, EPOCHS, Point, load_atlas
-from dst_tutorial.teaching.widgets.dst import NAMES, WORDS
+from dst_tutorial.teaching import DST_NAMES, DST_WORDS
 
 TICKS = (20, 50, 70, 80, 90, 95)  # percent
 LOWEST, HIGHEST = 10, 98
+MOVING, STAYING = (plots.LOOKS[recipe][0] for recipe in ("erk-rigl", "static"))  # colours
 
 
 def told(value) -> str:
     """A choice in the words of the notebook's explorer."""
-    return WORDS.get(value, str(value))
+    return DST_WORDS.get(value, str(value))
 
 
 def rows() -> Iterator[dict]:
@@ -44,7 +45,7 @@ def chart() -> alt.LayerChart:
         alt.param(
             name=name,
             value=told(getattr(first, name)),
-            bind=alt.binding_select(options=[told(value) for value in values], name=f"{NAMES[name]} "),
+            bind=alt.binding_select(options=[told(value) for value in values], name=f"{DST_NAMES[name]} "),
         )
         for name, values in CHOICES.items()
     ]
@@ -71,7 +72,7 @@ def chart() -> alt.LayerChart:
                      alt.Tooltip(f"{name}:Q", format=".1f", title="test accuracy (%)")],
         )  # fmt: skip
 
-    band = base.mark_area(color=VERMILLION, opacity=0.2).encode(
+    band = base.mark_area(color=MOVING, opacity=0.2).encode(
         y=alt.Y("low_error:Q", scale=error, axis=axis), y2="high_error:Q"
     )
     words = (
@@ -83,8 +84,8 @@ def chart() -> alt.LayerChart:
     )
     layers = alt.layer(
         band,
-        line("staying", PURPLE, [6, 4], "a mask that never moves"),
-        line("moving", VERMILLION, [], "moving connections"),
+        line("staying", STAYING, [6, 4], "a mask that never moves"),
+        line("moving", MOVING, [], "moving connections"),
         words,
     )
     return layers.add_params(*controls).properties(

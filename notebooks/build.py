@@ -56,7 +56,8 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("dst_tutorial") is None:
-    source = os.environ.get("DST_TUTORIAL_SOURCE", "git+{REPOSITORY}@{TAG}")
+    source = "git+{REPOSITORY}@{TAG}"
+    source = os.environ.get("DST_TUTORIAL_SOURCE", source)
     subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", source])
 
 from dst_tutorial.teaching import start

@@ -254,7 +254,7 @@ def test_the_readme_shows_the_generated_table_and_badges():
     shown = re.search(r"<!-- results -->\n(.*?)<!-- end results -->", readme, re.S).group(1)
     assert shown == (ROOT / "figures" / "slide6_results.md").read_text()
     slug = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
-    assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/" in readme
+    assert f"colab.research.google.com/github/{slug}/blob/v{PYPROJECT['project']['version']}/notebooks/" in readme
     assert f"mybinder.org/v2/gh/{slug}/main" in readme
     for target in re.findall(r"\]\((?!http)([^)#]+)", readme):
         assert (ROOT / target).exists(), target

@@ -20,7 +20,7 @@ from .exercises.truly_sparse_training import check_rewired, check_training_bytes
 from .exercises.where_sparse_wins import check_hidden_units, check_most_telling
 from .notebook import by_mode, start
 from .widgets.breakeven import break_even_explorer, break_even_here, draw_break_even
-from .widgets.dst import draw_dst, dst_explorer
+from .widgets.dst import DST_NAMES, DST_WORDS, draw_dst, dst_explorer
 from .widgets.machine import draw_at_best, machine_explorer
 from .widgets.masks import draw_moment, time_machine
 from .widgets.noise import draw_noise, noise_explorer

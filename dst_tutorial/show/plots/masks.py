@@ -126,7 +126,8 @@ def _axes_at(figure: Figure, left: int, top: int, width: int, height: int) -> Ax
     wide, high = (round(_DPI * inches) for inches in figure.get_size_inches())
     axes = figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=GREY, linewidth=0.8)  # white weights at an edge end there
+    for spine in axes.spines.values():  # around white weights at an edge, and not over them
+        spine.set(color=GREY, linewidth=0.8, position=("outward", 0.6))
     return axes
 
 

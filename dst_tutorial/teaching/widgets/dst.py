@@ -12,7 +12,7 @@ from ...training import Epoch, Run
 from .explorer import choice, slider
 from .live import LiveExplorer
 
-NAMES = {
+DST_NAMES = {
     "sparsity": "sparsity",
     "update_interval": "prune interval (steps)",
     "drop_fraction": "drop fraction",
@@ -21,7 +21,7 @@ NAMES = {
     "init": "initialisation",
 }
 NEVER = "never"  # a slider's value must not be None
-WORDS = {None: NEVER, "dense": "as dense", "fan_in": "for its fan-in", "erk": "ERK"}
+DST_WORDS = {None: NEVER, "dense": "as dense", "fan_in": "for its fan-in", "erk": "ERK"}
 
 
 @cache
@@ -61,7 +61,7 @@ class DstExplorer(LiveExplorer):
         first = Point()
         controls = {
             name: (choice if isinstance(values[-1], str) else slider)(
-                [(WORDS.get(v, str(v)), v or NEVER) for v in values], getattr(first, name), NAMES[name]
+                [(DST_WORDS.get(v, str(v)), v or NEVER) for v in values], getattr(first, name), DST_NAMES[name]
             )
             for name, values in CHOICES.items()
         }
