@@ -98,7 +98,7 @@ def explained(meanings: dict[str, str]) -> Callable[[str], str]:
     places = {name.casefold(): term for term in meanings for name in re.split(r", | or ", term)}
     words = "|".join(re.escape(name) for name in sorted(places, key=len, reverse=True))
     # headings, tables, code, links, formulas and what is set bold stay as they are
-    kept = r"^(?:#|\||!\[|---).*$|```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|\$[^$]*\$|\*\*[^*]*\*\*|<[^>]*>"
+    kept = r"^(?:#|\||!\[|---)[^\n]*$|```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|\$[^$]*\$|\*\*[^*]*\*\*|<[^>]*>"
     told = set()
 
     def hint(match: re.Match) -> str:

@@ -100,7 +100,11 @@ def address(book):
 @pytest.fixture(scope="module")
 def pages(book):
     """Every page's HTML, by its path."""
-    return {path.relative_to(book).as_posix(): path.read_text(encoding="utf-8") for path in book.rglob("*.html")}
+    return {
+        path.relative_to(book).as_posix(): path.read_text(encoding="utf-8")
+        for path in book.rglob("*.html")
+        if "_static" not in path.parts
+    }
 
 
 def test_every_notebook_and_module_is_a_page(pages):

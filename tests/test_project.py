@@ -255,7 +255,7 @@ def test_the_readme_shows_the_generated_table_and_badges():
     assert shown == (ROOT / "figures" / "slide6_results.md").read_text()
     slug = PYPROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
     assert f"colab.research.google.com/github/{slug}/blob/v{PYPROJECT['project']['version']}/notebooks/" in readme
-    assert f"mybinder.org/v2/gh/{slug}/main" in readme
+    assert f"mybinder.org/v2/gh/{slug}/v{PYPROJECT['project']['version']}?urlpath" in readme
     for target in re.findall(r"\]\((?!http)([^)#]+)", readme):
         assert (ROOT / target).exists(), target
     listed = re.findall(r"notebooks/(\d\d_\w+\.ipynb)\) \|", readme)
