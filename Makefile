@@ -62,10 +62,10 @@ figures: develop ## draw the slides' figures and tables, and write the claims le
 	$(BIN)/python notebooks/build.py
 
 slides: develop ## build the deck, slides/dst.pdf, from the recorded results
-	$(BIN)/python slides/build.py
+	$(BIN)/python slides/build_slides.py
 
 book: develop ## build the book, book/built/html: the notebooks with their outputs as a site that needs no network
-	$(BIN)/python book/build.py
+	$(BIN)/python book/build_book.py
 
 results: develop ## do the recorded runs that are missing (most of a day on two cores for all: notebooks/README.md)
 	$(BIN)/python -m dst_tutorial sweep forms

@@ -15,7 +15,7 @@ from dst_tutorial.show import CLAIMS
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "slides"))
 pytest.importorskip("typst", reason="the deck needs typst")
-import build  # noqa: E402
+import build_slides as build  # noqa: E402
 
 DECK = (ROOT / "slides" / "deck.typ").read_text(encoding="utf-8")
 

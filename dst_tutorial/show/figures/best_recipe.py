@@ -124,14 +124,14 @@ def rivals() -> Figure:
     """The best recipe minus each rival, sparsity by sparsity, with intervals."""
     results = load_results("frontier")
     groups = {
-        f"modern minus {plots.NAMES[rival]}": {
+        f"modern minus {plots.NAMES[rival].removeprefix('modern, ')}": {
             f"{100 * sparsity:g}% sparse": gap for sparsity, gap in differences(results, "modern", rival).items()
         }
         for rival in RIVALS[:-1]
     }
     found = Counter(gap.verdict for gaps in groups.values() for gap in gaps.values())
     ahead, behind, level, undecided = (found[verdict] for verdict in ("more", "less", "level", "undecided"))
-    title = f"`modern` is ahead {ahead} times, behind {behind}; {level} level, {undecided} undecided"
+    title = f"The recipe modern: {ahead} times ahead, {behind} behind, {level} level, {undecided} undecided"
     return plots.effects(groups, title)
 
 

@@ -226,9 +226,7 @@ def _maps_of_pixels(figure: Figure | SubFigure, maps: Mapping[str, Sequence[int]
     for axes, (name, counts) in zip(panels, maps.items(), strict=True):
         image = axes.imshow(np.reshape(counts, (28, 28)), cmap="magma", vmin=0, vmax=most)
         start, end = shares[name]
-        axes.set_title(
-            f"{name}: pixels are read\nby {100 * start:.0f}%, in the end by {100 * end:.0f}%", fontsize="medium"
-        )
+        axes.set_title(f"{name}: {100 * end:.0f}% read pixels,\n{100 * start:.0f}% at the start", fontsize="medium")
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
     figure.colorbar(image, ax=list(panels), label="connections of a pixel", shrink=0.8)

@@ -172,22 +172,12 @@ def gather(source: Path) -> None:
 def main(source: Path = HERE / "built" / "source", html: Path = HERE / "built" / "html") -> int:
     """Gather and build; 0 if sphinx has nothing to complain of."""
     gather(source)
-    (source.parent / "static").mkdir(exist_ok=True)
-    (source.parent / "static" / "vega.js").write_text(vega(), encoding="utf-8")
-    quiet_and_strict = ["-q", "-W", "--keep-going"]
-    return build_main(
-        [
-            "-b",
-            "html",
-            "-c",
-            str(HERE),
-            "-d",
-            str(source.parent / "doctrees"),
-            *quiet_and_strict,
-            str(source),
-            str(html),
-        ]
-    )
+    made, doctrees = source.parent / "static", source.parent / "doctrees"
+    made.mkdir(exist_ok=True)
+    (made / "vega.js").write_text(vega(), encoding="utf-8")
+    static = f"-Dhtml_static_path={HERE / 'static'},{made}"
+    quiet_and_strict = ("-q", "-W", "--keep-going")
+    return build_main([f"-c{HERE}", f"-d{doctrees}", static, *quiet_and_strict, str(source), str(html)])
 
 
 if __name__ == "__main__":
